@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* alloc.c - the one door to malloc. */
+#include <mri/alloc.h>
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PIXEL_ALIGN 64
+
+/* Allocations left until they fail; negative: never (the usual case, which
+ * costs one relaxed load). */
+static atomic_llong fail_in = -1;
+static atomic_llong made;
+
+static bool
+refused(void)
+{
+    if (atomic_load_explicit(&fail_in, memory_order_relaxed) < 0) {
+        return false;
+    }
+    atomic_fetch_add(&made, 1);
+    if (atomic_load(&fail_in) == 0) {
+        return true;
+    }
+    atomic_fetch_sub(&fail_in, 1);
+    return false;
+}
+
+int64_t
+mri_alloc_fail_at(int64_t n)
+{
+    atomic_store(&fail_in, n);
+    return atomic_exchange(&made, 0);
+}
+
+bool
+mri_mul(uint64_t a, uint64_t b, uint64_t *out)
+{
+    uint64_t r;
+
+    if (__builtin_mul_overflow(a, b, &r)) {
+        return false;
+    }
+    *out = r;
+    return true;
+}
+
+bool
+mri_add(uint64_t a, uint64_t b, uint64_t *out)
+{
+    uint64_t r;
+
+    if (__builtin_add_overflow(a, b, &r)) {
+        return false;
+    }
+    *out = r;
+    return true;
+}
+
+void *
+mri_alloc(size_t count, size_t size)
+{
+    if (refused()) {
+        return NULL;
+    }
+    /* calloc checks the product; a block of no bytes is still a block. */
+    return count == 0 || size == 0 ? calloc(1, 1) : calloc(count, size);
+}
+
+void *
+mri_alloc_pixels(size_t count, size_t size)
+{
+    uint64_t bytes;
+
+    if (refused() || !mri_mul(count, size, &bytes) ||
+        bytes > SIZE_MAX - PIXEL_ALIGN) {
+        return NULL;
+    }
+    bytes = (bytes + PIXEL_ALIGN) & ~(uint64_t)(PIXEL_ALIGN - 1);
+    return aligned_alloc(PIXEL_ALIGN, (size_t)bytes);
+}
+
+void *
+mri_resize(void *old, size_t count, size_t size)
+{
+    uint64_t bytes;
+
+    if (refused() || !mri_mul(count, size, &bytes) || bytes > SIZE_MAX) {
+        return NULL;
+    }
+    return realloc(old, bytes != 0 ? (size_t)bytes : 1);
+}
+
+char *
+mri_strdup(const char *s)
+{
+    size_t bytes;
+    char *copy;
+
+    if (s == NULL) {
+        return NULL;
+    }
+    bytes = strlen(s) + 1;
+    copy = mri_alloc(bytes, 1);
+    if (copy != NULL) {
+        memcpy(copy, s, bytes);
+    }
+    return copy;
+}
+
+void
+mri_free(void *p)
+{
+    free(p);
+}
