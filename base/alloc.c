@@ -61,11 +61,14 @@ mri_add(uint64_t a, uint64_t b, uint64_t *out)
 void *
 mri_alloc(size_t count, size_t size)
 {
-    if (refused()) {
+    uint64_t bytes;
+
+    if (refused() || !mri_mul(count, size, &bytes) || bytes > PTRDIFF_MAX) {
         return NULL;
     }
-    /* calloc checks the product; a block of no bytes is still a block. */
-    return count == 0 || size == 0 ? calloc(1, 1) : calloc(count, size);
+    /* calloc: the kernel's fresh pages need no clearing. No bytes are still a
+     * block. */
+    return calloc(1, bytes != 0 ? (size_t)bytes : 1);
 }
 
 void *
