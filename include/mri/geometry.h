@@ -35,8 +35,7 @@ typedef struct mri_geometry {
 void mri_geometry_init(mri_geometry *g);
 /* Deep copy into initialised memory; MR_ENOMEM leaves `to` initialised. */
 MR_USE_RESULT mr_err mri_geometry_copy(mri_geometry *to,
-                                       const mri_geometry *from,
-                                       mr_diag *diag);
+                                       const mri_geometry *from, mr_diag *diag);
 void mri_geometry_release(mri_geometry *g);
 
 MRI_END

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * chunk.h - cut an n-d field into chunks, and turn one chunk into bytes.
+ */
+#ifndef MRI_CHUNK_H
+#define MRI_CHUNK_H
+
+#include "frame.h"
+#include "rows.h"
+
+#include <mri/bytes.h>
+
+/*
+ * Choose the chunk shape of a field: all of it up to 256 KiB; else 1 along C
+ * and T (all of C if it is last and at most 4), 2^15 elements in the shape of
+ * a cube of equal physical sides along Z Y X, 256 x 256 where there is no Z.
+ *
+ * units   spacing: any, one an axis; 0 or NULL is "as the others"
+ */
+void mri_chunk_shape(mri_grid_row *g, const double *spacing);
+
+/* Where chunk `index` (row-major over the grid) lies: first element and size,
+ * clipped at the edges. */
+void mri_chunk_box(const mri_grid_row *g, uint64_t index, mr_box *box);
+uint64_t mri_box_len(const mr_box *box, unsigned ndim);
+
+/* Copy the box of a row-major field into a dense chunk, or back. */
+void mri_chunk_gather(uint8_t *chunk, const uint8_t *field,
+                      const mri_grid_row *g, const mr_box *box);
+
+/* One chunk as it will be stored. */
+typedef struct mri_packed {
+    uint8_t codec, filter, flags;
+    uint32_t stored_len, raw_len;
+    uint64_t value; /* MRI_CHUNK_CONSTANT */
+    const uint8_t *stored;
+} mri_packed;
+
+/*
+ * Filter and compress `raw`. The result points into `work` (or is `raw`
+ * itself), so it holds until work is used again. False: no memory.
+ */
+bool mri_chunk_pack(mri_packed *out, const uint8_t *raw, uint32_t raw_len,
+                    unsigned element, mri_bytes *work);
+
+/*
+ * The reverse: raw_len bytes into `raw`. `work` is used if a filter was.
+ * errors  MR_ECORRUPT  the stored bytes do not decode to raw_len (a checksum
+ *                      that held was made over damaged bytes)
+ *         MR_EVERSION  a codec or filter that this millrace does not know
+ */
+MR_USE_RESULT mr_err mri_chunk_unpack(uint8_t *raw, const mri_chunk_row *row,
+                                      const uint8_t *stored, unsigned element,
+                                      mri_bytes *work, mr_diag *diag);
+
+/*
+ * Morton order over a grid: `order[k]` is the row-major index of the k-th
+ * chunk in the file, so that a box of the field is a few extents.
+ * False: no memory. The caller frees with mri_free.
+ */
+bool mri_chunk_morton(const mri_grid_row *g, uint64_t **order);
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * encode.c - the heavy half of writing: chunks, filters, compression, hashes
+ * and statistics of one sample. Runs on any thread; knows no file.
+ */
+#include "encode.h"
+
+#include "chunk.h"
+#include "meta.h"
+#include "moments.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+#include <mri/hash.h>
+
+#include <string.h>
+
+void
+mri_uid_of(uint8_t uid[MR_UID_BYTES], const char *key,
+           const uint8_t (*sha256)[32], uint32_t count)
+{
+    static const char label[] = "millrace-uid-1"; /* its zero byte counts */
+    mri_sha256 *s = mri_sha256_begin();
+    uint8_t digest[32] = {0};
+
+    if (s != NULL) {
+        mri_sha256_add(s, label, sizeof label);
+        mri_sha256_u64(s, strlen(key));
+        mri_sha256_add(s, key, strlen(key));
+        mri_sha256_u64(s, count);
+        mri_sha256_add(s, sha256, (size_t)count * 32);
+        mri_sha256_end(s, digest);
+        mri_sha256_free(s);
+    }
+    memcpy(uid, digest, MR_UID_BYTES);
+}
+
+uint64_t
+mri_group_hash(const char *group)
+{
+    uint8_t digest[32];
+
+    if (group[0] == '\0') {
+        return 0;
+    }
+    mri_sha256_of(digest, group, strlen(group));
+    return mri_get64(digest);
+}
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+static bool
+grow(void *list, uint32_t count, size_t size)
+{
+    void **at = list;
+    void *p;
+
+    /* Doubling at powers of two: counts are small or grow one by one. */
+    if (count != 0 && (count & (count - 1)) != 0) {
+        return true;
+    }
+    p = mri_resize(*at, count == 0 ? 1 : (size_t)count * 2, size);
+    if (p == NULL) {
+        return false;
+    }
+    *at = p;
+    return true;
+}
+
+static bool
+add_piece(mri_encoded *e, const mri_piece *piece, const uint8_t *payload)
+{
+    mri_piece p = *piece;
+
+    p.at = e->payload.len;
+    if (!grow(&e->pieces, e->piece_count, sizeof *e->pieces) ||
+        !mri_bytes_add(&e->payload, payload, p.stored_len)) {
+        return false;
+    }
+    e->pieces[e->piece_count++] = p;
+    return true;
+}
+
+/* Pack chunk `index` of a grid; `first` is the sample's number of its first. */
+static bool
+encode_chunk(mri_encoded *e, const mri_grid_row *g, const uint8_t *pixels,
+             uint64_t index, mri_bytes work[2])
+{
+    unsigned element = (unsigned)mr_dtype_bytes((mr_dtype)g->dtype);
+    uint32_t at = (uint32_t)(g->first_chunk + index);
+    const uint8_t *raw = pixels;
+    mri_chunk_row *row = &e->chunks[at];
+    mri_packed packed;
+    mr_box box;
+    uint64_t bytes;
+
+    mri_chunk_box(g, index, &box);
+    bytes = mri_box_len(&box, g->ndim) * element;
+    if (bytes != mri_grid_bytes(g)) {
+        work[0].len = 0;
+        if (!mri_bytes_reserve(&work[0], (size_t)bytes)) {
+            return false;
+        }
+        mri_chunk_gather(work[0].data, pixels, g, &box);
+        raw = work[0].data;
+    }
+    if (!mri_chunk_pack(&packed, raw, (uint32_t)bytes, element, &work[1])) {
+        return false;
+    }
+    *row = (mri_chunk_row){.file_off = packed.value,
+                           .stored_len = packed.stored_len,
+                           .raw_len = packed.raw_len,
+                           .codec = packed.codec,
+                           .filter = packed.filter,
+                           .kind = MRI_FRAME_CHUNK,
+                           .flags = packed.flags};
+    if (packed.flags & MRI_CHUNK_CONSTANT) {
+        return true;
+    }
+    return add_piece(e,
+                     &(mri_piece){.stored_len = packed.stored_len,
+                                  .raw_len = packed.raw_len,
+                                  .chunk = at,
+                                  .kind = MRI_FRAME_CHUNK,
+                                  .codec = packed.codec,
+                                  .filter = packed.filter,
+                                  .element = (uint8_t)element},
+                     packed.stored);
+}
+
+static mr_err
+encode_array(mri_encoded *e, const mri_grid_row *g, const uint8_t *pixels,
+             mr_diag *diag)
+{
+    uint64_t n = mri_grid_chunks(g);
+    mri_bytes work[2] = {{0}};
+    uint64_t *order;
+    bool ok = mri_chunk_morton(g, &order);
+
+    for (uint64_t i = 0; ok && i < n; i++) {
+        ok = encode_chunk(e, g, pixels, order[i], work);
+    }
+    if (ok) {
+        mri_free(order);
+    }
+    mri_bytes_release(&work[0]);
+    mri_bytes_release(&work[1]);
+    return ok ? MR_OK : no_memory(diag);
+}
+
+static mr_err
+encode_verbatim(mri_encoded *e, const mri_grid_row *g,
+                const mri_field_in *field, mr_diag *diag)
+{
+    uint8_t kind =
+        field->encoding == MR_ENC_JPEG ? MRI_FRAME_JPEG : MRI_FRAME_BYTES;
+    uint32_t at = (uint32_t)g->first_chunk;
+
+    if (field->verbatim_bytes > UINT32_MAX) {
+        return mri_fail(diag, MRI_E_TOO_LARGE, MR_NOWHERE,
+                        "a file of %llu bytes; at most 4 GiB can be kept "
+                        "verbatim",
+                        (unsigned long long)field->verbatim_bytes);
+    }
+    e->chunks[at] =
+        (mri_chunk_row){.stored_len = (uint32_t)field->verbatim_bytes,
+                        .raw_len = (uint32_t)field->verbatim_bytes,
+                        .kind = kind};
+    return add_piece(e,
+                     &(mri_piece){.stored_len = (uint32_t)field->verbatim_bytes,
+                                  .raw_len = (uint32_t)field->verbatim_bytes,
+                                  .chunk = at,
+                                  .kind = kind,
+                                  .element = 1},
+                     field->verbatim)
+               ? MR_OK
+               : no_memory(diag);
+}
+
+static void
+fill_grid(mri_grid_row *g, const mri_field_in *field)
+{
+    *g = (mri_grid_row){.field = field->name,
+                        .encoding = (uint8_t)field->encoding,
+                        .dtype = (uint8_t)field->dtype,
+                        .ndim = field->ndim};
+    memcpy(g->axes, field->axes, sizeof g->axes);
+    memcpy(g->dims, field->dims, sizeof g->dims);
+    if (field->geometry != NULL &&
+        (field->geometry->slope != 1 || field->geometry->inter != 0)) {
+        g->flags = MRI_GRID_SCALED;
+    }
+    if (field->encoding == MR_ENC_CHUNKS) {
+        mri_chunk_shape(g, field->geometry != NULL ? field->geometry->spacing
+                                                   : NULL);
+    } else {
+        memcpy(g->chunk, field->jpeg, sizeof field->jpeg);
+    }
+}
+
+static bool
+add_moments(mri_encoded *e, uint32_t grid, const mri_field_in *field)
+{
+    const mri_grid_row *g = &e->grids[grid];
+    double slope = field->geometry != NULL ? field->geometry->slope : 1;
+    double inter = field->geometry != NULL ? field->geometry->inter : 0;
+
+    for (uint32_t c = 0; field->pixels != NULL && c < mri_channels_of(g); c++) {
+        if (!grow(&e->moments, e->moment_count, sizeof *e->moments)) {
+            return false;
+        }
+        mri_moments_of(&e->moments[e->moment_count], g, field->pixels, c, slope,
+                       inter);
+        e->moments[e->moment_count].grid = grid;
+        e->moments[e->moment_count++].channel = c;
+    }
+    return true;
+}
+
+static mr_err
+encode_field(mri_encoded *e, uint32_t i, const mri_field_in *field,
+             mr_diag *diag)
+{
+    mri_grid_row *g = &e->grids[i];
+    const void *hashed =
+        field->pixels != NULL ? field->pixels : (const void *)field->verbatim;
+    uint64_t bytes = mri_grid_bytes(g);
+
+    g->content = mri_xxh3(
+        hashed,
+        (size_t)(field->pixels != NULL ? bytes : field->verbatim_bytes));
+    e->raw_bytes += bytes;
+    if (!add_moments(e, i, field)) {
+        return no_memory(diag);
+    }
+    return field->encoding == MR_ENC_CHUNKS
+               ? encode_array(e, g, field->pixels, diag)
+               : encode_verbatim(e, g, field, diag);
+}
+
+/* Grid rows and the number of chunks, before any pixel is touched. */
+static mr_err
+lay_out(mri_encoded *e, const mri_sample_in *sample, mr_diag *diag)
+{
+    uint64_t chunks = 0;
+
+    e->grids = mri_alloc(sample->field_count, sizeof *e->grids);
+    if (e->grids == NULL) {
+        return no_memory(diag);
+    }
+    e->grid_count = sample->field_count;
+    for (uint32_t i = 0; i < e->grid_count; i++) {
+        fill_grid(&e->grids[i], &sample->fields[i]);
+        if (!mri_grid_sound(&e->grids[i])) {
+            return mri_fail(diag, MRI_E_TOO_LARGE, MR_NOWHERE,
+                            "the shape of field %u cannot be stored", i);
+        }
+        e->grids[i].first_chunk = chunks;
+        chunks += mri_grid_chunks(&e->grids[i]);
+    }
+    if (chunks > UINT32_MAX / MRI_CHUNK_ROW) {
+        return mri_fail(diag, MRI_E_TOO_LARGE, MR_NOWHERE,
+                        "%llu chunks in one sample",
+                        (unsigned long long)chunks);
+    }
+    e->chunk_count = (uint32_t)chunks;
+    e->chunks = mri_alloc(e->chunk_count, sizeof *e->chunks);
+    return e->chunks != NULL ? MR_OK : no_memory(diag);
+}
+
+/* What the sample looks like to a stream: its fields' hashes and its class. */
+static uint64_t
+content_of(const mri_encoded *e, const mri_sample_in *sample)
+{
+    mri_xxh3_state *s = mri_xxh3_begin();
+    const char *class_name = sample->class_name;
+    uint64_t hash;
+
+    if (s == NULL) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < e->grid_count; i++) {
+        uint8_t raw[10];
+
+        mri_put16(raw, e->grids[i].field);
+        mri_put64(raw + 2, e->grids[i].content);
+        mri_xxh3_add(s, raw, sizeof raw);
+    }
+    mri_xxh3_add(s, class_name != NULL ? class_name : "",
+                 class_name != NULL ? strlen(class_name) : 0);
+    hash = mri_xxh3_end(s);
+    mri_xxh3_free(s);
+    return hash;
+}
+
+mr_err
+mri_encode(mri_encoded **out, const mri_sample_in *sample, mr_diag *diag)
+{
+    mri_encoded *e = mri_alloc(1, sizeof *e);
+    mr_err err;
+
+    *out = NULL;
+    if (e == NULL) {
+        return no_memory(diag);
+    }
+    err = lay_out(e, sample, diag);
+    for (uint32_t i = 0; err == MR_OK && i < e->grid_count; i++) {
+        err = encode_field(e, i, &sample->fields[i], diag);
+    }
+    if (err == MR_OK && !mri_meta_pack_fields(&e->meta, sample)) {
+        err = no_memory(diag);
+    }
+    if (err != MR_OK) {
+        mri_encoded_free(e);
+        return err;
+    }
+    memcpy(e->row.uid, sample->uid, MR_UID_BYTES);
+    e->row.n_grid = (uint16_t)e->grid_count;
+    e->row.class_index = sample->class_index;
+    e->row.group = mri_group_hash(sample->group);
+    e->row.content = content_of(e, sample);
+    e->row.key = mri_xxh3(sample->key, strlen(sample->key));
+    *out = e;
+    return MR_OK;
+}
+
+void
+mri_encoded_free(mri_encoded *e)
+{
+    if (e == NULL) {
+        return;
+    }
+    mri_free(e->grids);
+    mri_free(e->chunks);
+    mri_free(e->moments);
+    mri_free(e->pieces);
+    mri_bytes_release(&e->payload);
+    mri_bytes_release(&e->meta);
+    mri_free(e);
+}
+
+uint64_t
+mri_encoded_bytes(const mri_encoded *e)
+{
+    return e->payload.len;
+}
+
+uint64_t
+mri_encoded_raw_bytes(const mri_encoded *e)
+{
+    return e->raw_bytes;
+}

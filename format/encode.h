@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * encode.h - a sample as it will be stored, before it has a place.
+ */
+#ifndef MRI_ENCODE_H
+#define MRI_ENCODE_H
+
+#include "rows.h"
+
+#include <mri/bytes.h>
+#include <mri/shard.h>
+
+/* One frame to be: its payload lies at `at` of mri_encoded.payload. */
+typedef struct mri_piece {
+    uint64_t at;
+    uint32_t stored_len, raw_len;
+    uint32_t chunk; /* which chunk of the sample, row-major over its grids */
+    uint8_t kind, codec, filter, element;
+} mri_piece;
+
+struct mri_encoded {
+    mri_sample_row row; /* place fields still zero */
+    mri_grid_row *grids;
+    uint32_t grid_count;
+    mri_chunk_row *chunks; /* constant ones complete, others without place */
+    uint32_t chunk_count;
+    mri_moment_row *moments; /* .grid counts within the sample */
+    uint32_t moment_count;
+    mri_piece *pieces; /* in the order of the file */
+    uint32_t piece_count;
+    mri_bytes payload;
+    mri_bytes meta; /* PbMeta without its rows */
+    uint64_t raw_bytes;
+};
+
+#endif

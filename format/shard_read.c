@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard_read.c - rows and boxes of an open shard.
+ *
+ * Nothing that comes out was believed: rows lie in pages whose hash held, a
+ * row must make sense before it is used, and a chunk's bytes must give the
+ * checksum that its row holds.
+ */
+#include "shard_read.h"
+
+#include "chunk.h"
+#include "frame.h"
+#include "moments.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+
+#include <assert.h>
+#include <string.h>
+
+mr_scratch *
+mr_scratch_open(void)
+{
+    return mri_alloc(1, sizeof(mr_scratch));
+}
+
+void
+mr_scratch_close(mr_scratch *scratch)
+{
+    if (scratch != NULL) {
+        mri_bytes_release(&scratch->stored);
+        mri_bytes_release(&scratch->shuffle);
+        mri_bytes_release(&scratch->chunk);
+        mri_free(scratch);
+    }
+}
+
+static mr_err
+named(const mri_shard *s, mr_err err, mr_diag *diag)
+{
+    if (err != MR_OK) {
+        mri_diag_in(diag, s->file.path);
+    }
+    return err;
+}
+
+mr_err
+mri_shard_sample(const mri_shard *s, uint32_t row, mri_sample_row *out,
+                 mr_diag *diag)
+{
+    const uint8_t *p;
+    mr_err err = mri_foot_row(&s->foot, MRI_TABLE_SAMPLES, row, &p, diag);
+
+    if (err == MR_OK) {
+        mri_sample_row_get(out, p);
+    }
+    return named(s, err, diag);
+}
+
+mr_err
+mri_shard_grid(const mri_shard *s, const mri_sample_row *sample, uint32_t i,
+               mri_grid_row *out, mr_diag *diag)
+{
+    const uint8_t *p;
+    uint64_t end;
+    mr_err err = mri_foot_row(&s->foot, MRI_TABLE_GRIDS,
+                              (uint64_t)sample->first_grid + i, &p, diag);
+
+    if (err != MR_OK) {
+        return named(s, err, diag);
+    }
+    mri_grid_row_get(out, p);
+    if (!mri_grid_sound(out) || out->field >= s->schema->n_fields ||
+        !mri_add(out->first_chunk, mri_grid_chunks(out), &end) ||
+        end > mri_foot_rows(&s->foot, MRI_TABLE_CHUNKS)) {
+        err =
+            mri_fail(diag, MRI_E_SHARD_DAMAGED, s->tail.foot_off,
+                     "grid row %u contradicts itself", sample->first_grid + i);
+    }
+    return named(s, err, diag);
+}
+
+/* Moment rows are sorted by grid and channel: find the first of a grid. */
+mr_err
+mri_shard_moments(const mri_shard *s, const mri_sample_row *sample, uint32_t i,
+                  uint32_t channel, mri_moment_row *out, mr_diag *diag)
+{
+    uint64_t low = 0, high = mri_foot_rows(&s->foot, MRI_TABLE_MOMENTS);
+    uint64_t want = ((uint64_t)sample->first_grid + i) << 32 | channel;
+    const uint8_t *p;
+    mr_err err;
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+
+        err = mri_foot_row(&s->foot, MRI_TABLE_MOMENTS, middle, &p, diag);
+        if (err != MR_OK) {
+            return named(s, err, diag);
+        }
+        mri_moment_row_get(out, p);
+        if (((uint64_t)out->grid << 32 | out->channel) == want) {
+            return MR_OK;
+        }
+        if (((uint64_t)out->grid << 32 | out->channel) < want) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return named(s,
+                 mri_fail(diag, MRI_E_NO_BOX, MR_NOWHERE,
+                          "no statistics of channel %u", channel),
+                 diag);
+}
+
+static mr_err
+chunk_row(const mri_shard *s, uint64_t i, mri_chunk_row *out, mr_diag *diag)
+{
+    const uint8_t *p;
+    mr_err err = mri_foot_row(&s->foot, MRI_TABLE_CHUNKS, i, &p, diag);
+
+    if (err == MR_OK) {
+        mri_chunk_row_get(out, p);
+    }
+    return err;
+}
+
+/* The stored bytes of a chunk, proven to be those of its row. */
+static mr_err
+stored_bytes(const mri_shard *s, const mri_chunk_row *row, mri_bytes *room,
+             const uint8_t **payload, mr_diag *diag)
+{
+    uint64_t bytes = (uint64_t)MRI_FRAME_HEAD + row->stored_len;
+    const uint8_t *p;
+    mri_frame f;
+    mr_err err;
+
+    if (row->file_off > s->tail.foot_off) {
+        return mri_fail(diag, MRI_E_SHARD_DAMAGED, row->file_off,
+                        "a chunk beyond the body");
+    }
+    err = mri_object_view(&s->file, row->file_off, bytes, room, &p, diag);
+    if (err == MR_OK) {
+        err = mri_frame_get(&f, p, bytes, row->file_off, s->plan_tag, diag);
+    }
+    if (err != MR_OK) {
+        return err;
+    }
+    if (f.crc != row->crc || f.kind != row->kind ||
+        f.stored_len != row->stored_len || f.raw_len != row->raw_len ||
+        f.codec != row->codec || f.filter != row->filter) {
+        return mri_fail(diag, MRI_E_CHECKSUM, row->file_off,
+                        "another frame than its row names (stored %08x, "
+                        "found %08x)",
+                        row->crc, f.crc);
+    }
+    *payload = p + MRI_FRAME_HEAD;
+    return MR_OK;
+}
+
+/* Decode one chunk to raw_len dense bytes. */
+static mr_err
+decode_chunk(const mri_shard *s, const mri_chunk_row *row, unsigned element,
+             uint8_t *raw, mr_scratch *scratch, mr_diag *diag)
+{
+    const uint8_t *stored = NULL;
+    mr_err err = MR_OK;
+
+    if ((row->flags & MRI_CHUNK_CONSTANT) == 0) {
+        err = stored_bytes(s, row, &scratch->stored, &stored, diag);
+    }
+    return err == MR_OK ? mri_chunk_unpack(raw, row, stored, element,
+                                           &scratch->shuffle, diag)
+                        : err;
+}
+
+/* A box within an array of its own: what mri_copy needs of one side. */
+typedef struct side {
+    uint8_t *at;                 /* first element of the box */
+    int64_t stride[MR_MAX_RANK]; /* bytes */
+} side;
+
+/* Copy n-d `size` elements; the last axis is dense on both sides. */
+static void
+copy_box(side to, side from, const uint64_t *size, unsigned ndim,
+         size_t element)
+{
+    uint64_t at[MR_MAX_RANK] = {0};
+    size_t run = ndim > 0 ? (size_t)size[ndim - 1] * element : element;
+    unsigned i;
+
+    do {
+        memcpy(to.at, from.at, run);
+        for (i = ndim > 0 ? ndim - 1 : 0; i-- > 0;) {
+            to.at += to.stride[i];
+            from.at += from.stride[i];
+            if (++at[i] < size[i]) {
+                break;
+            }
+            to.at -= to.stride[i] * (int64_t)size[i];
+            from.at -= from.stride[i] * (int64_t)size[i];
+            at[i] = 0;
+        }
+    } while (i != UINT32_MAX);
+}
+
+/* Where a box within a dense array of shape `dims` begins. */
+static side
+side_of(uint8_t *base, const uint64_t *dims, const uint64_t *first,
+        unsigned ndim, size_t element)
+{
+    side s = {.at = base};
+    int64_t stride = (int64_t)element;
+
+    for (unsigned i = ndim; i-- > 0;) {
+        s.stride[i] = stride;
+        s.at += (int64_t)first[i] * stride;
+        stride *= (int64_t)dims[i];
+    }
+    return s;
+}
+
+static side
+side_of_tensor(const mr_tensor *t, const uint64_t *first, size_t element)
+{
+    side s = {.at = t->data};
+
+    for (unsigned i = 0; i < t->rank; i++) {
+        s.stride[i] = t->stride[i] * (int64_t)element;
+        s.at += (int64_t)first[i] * s.stride[i];
+    }
+    return s;
+}
+
+/* The box and the tensor that receives it fit each other and the field. */
+static mr_err
+check_box(const mri_grid_row *g, const mr_box *box, const mr_tensor *out,
+          mr_diag *diag)
+{
+    if (out->rank != g->ndim || out->dtype != (mr_dtype)g->dtype ||
+        (g->ndim > 0 && out->stride[g->ndim - 1] != 1)) {
+        return mri_fail(diag, MRI_E_NO_BOX, MR_NOWHERE,
+                        "the memory given has another type or rank than the "
+                        "field");
+    }
+    for (unsigned i = 0; i < g->ndim; i++) {
+        if (box->size[i] == 0 || box->size[i] > g->dims[i] ||
+            box->first[i] > g->dims[i] - box->size[i] ||
+            out->shape[i] != box->size[i]) {
+            return mri_fail(diag, MRI_E_NO_BOX, MR_NOWHERE,
+                            "a box of %llu from %llu along axis %c, whose "
+                            "length is %u",
+                            (unsigned long long)box->size[i],
+                            (unsigned long long)box->first[i], g->axes[i],
+                            g->dims[i]);
+        }
+    }
+    return MR_OK;
+}
+
+static bool
+dense(const mr_tensor *t)
+{
+    int64_t step = 1;
+
+    for (unsigned i = t->rank; i-- > 0;) {
+        if (t->stride[i] != step) {
+            return false;
+        }
+        step *= (int64_t)t->shape[i];
+    }
+    return true;
+}
+
+/* One chunk's share of the box. */
+static mr_err
+read_chunk(const mri_shard *s, const mri_grid_row *g, uint64_t index,
+           const mr_box *box, const mr_tensor *out, mr_scratch *scratch,
+           mr_diag *diag)
+{
+    size_t element = mr_dtype_bytes((mr_dtype)g->dtype);
+    uint64_t in_chunk[MR_MAX_RANK], in_out[MR_MAX_RANK], size[MR_MAX_RANK];
+    mri_chunk_row row;
+    mr_box chunk;
+    mr_err err = chunk_row(s, g->first_chunk + index, &row, diag);
+
+    if (err != MR_OK) {
+        return err;
+    }
+    mri_chunk_box(g, index, &chunk);
+    if (row.raw_len != mri_box_len(&chunk, g->ndim) * element) {
+        return mri_fail(diag, MRI_E_SHARD_DAMAGED, row.file_off,
+                        "a chunk of another size than its place");
+    }
+    /* All of it, and nothing else, is wanted: decode in place. */
+    if (memcmp(chunk.first, box->first, g->ndim * sizeof *chunk.first) == 0 &&
+        memcmp(chunk.size, box->size, g->ndim * sizeof *chunk.size) == 0 &&
+        dense(out)) {
+        return decode_chunk(s, &row, (unsigned)element, out->data, scratch,
+                            diag);
+    }
+    scratch->chunk.len = 0;
+    if (!mri_bytes_reserve(&scratch->chunk, row.raw_len)) {
+        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
+    err = decode_chunk(s, &row, (unsigned)element, scratch->chunk.data, scratch,
+                       diag);
+    if (err != MR_OK) {
+        return err;
+    }
+    for (unsigned i = 0; i < g->ndim; i++) {
+        uint64_t first =
+            chunk.first[i] > box->first[i] ? chunk.first[i] : box->first[i];
+        uint64_t chunk_end = chunk.first[i] + chunk.size[i];
+        uint64_t box_end = box->first[i] + box->size[i];
+
+        in_chunk[i] = first - chunk.first[i];
+        in_out[i] = first - box->first[i];
+        size[i] = (chunk_end < box_end ? chunk_end : box_end) - first;
+    }
+    copy_box(
+        side_of_tensor(out, in_out, element),
+        side_of(scratch->chunk.data, chunk.size, in_chunk, g->ndim, element),
+        size, g->ndim, element);
+    return MR_OK;
+}
+
+/* Walk the chunks that the box touches, in row-major order of the grid. */
+static mr_err
+read_box(const mri_shard *s, const mri_grid_row *g, const mr_box *box,
+         const mr_tensor *out, mr_scratch *scratch, mr_diag *diag)
+{
+    uint64_t first[MR_MAX_RANK], last[MR_MAX_RANK], at[MR_MAX_RANK];
+    unsigned i;
+
+    for (i = 0; i < g->ndim; i++) {
+        first[i] = at[i] = box->first[i] / g->chunk[i];
+        last[i] = (box->first[i] + box->size[i] - 1) / g->chunk[i];
+    }
+    do {
+        uint64_t index = 0;
+        mr_err err;
+
+        for (i = 0; i < g->ndim; i++) {
+            index = index * (((uint64_t)g->dims[i] + g->chunk[i] - 1) /
+                             g->chunk[i]) +
+                    at[i];
+        }
+        err = read_chunk(s, g, index, box, out, scratch, diag);
+        if (err != MR_OK) {
+            return err;
+        }
+        for (i = g->ndim; i-- > 0;) {
+            if (++at[i] <= last[i]) {
+                break;
+            }
+            at[i] = first[i];
+        }
+    } while (i != UINT32_MAX);
+    return MR_OK;
+}
+
+mr_err
+mri_shard_read_box(const mri_shard *s, const mri_grid_row *g, const mr_box *box,
+                   const mr_tensor *out, mr_scratch *scratch, mr_diag *diag)
+{
+    mr_scratch *mine = NULL;
+    mr_box whole = {{0}, {0}};
+    mr_err err;
+
+    if (g->encoding != MR_ENC_CHUNKS) {
+        return mri_fail(diag, MRI_E_NOT_ARRAY, MR_NOWHERE,
+                        "the field is kept as a file, not as an array");
+    }
+    if (box == NULL) {
+        for (unsigned i = 0; i < g->ndim; i++) {
+            whole.size[i] = g->dims[i];
+        }
+        box = &whole;
+    }
+    err = check_box(g, box, out, diag);
+    if (err != MR_OK) {
+        return err;
+    }
+    if (scratch == NULL) {
+        scratch = mine = mr_scratch_open();
+    }
+    err = scratch != NULL
+              ? read_box(s, g, box, out, scratch, diag)
+              : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    mr_scratch_close(mine);
+    return named(s, err, diag);
+}
+
+mr_err
+mri_shard_read_verbatim(const mri_shard *s, const mri_grid_row *g,
+                        const uint8_t **p, size_t *bytes, mr_scratch *scratch,
+                        mr_diag *diag)
+{
+    mri_chunk_row row;
+    mr_err err;
+
+    if (g->encoding == MR_ENC_CHUNKS) {
+        return mri_fail(diag, MRI_E_NOT_ARRAY, MR_NOWHERE,
+                        "the field is an array, not a file");
+    }
+    err = chunk_row(s, g->first_chunk, &row, diag);
+    if (err == MR_OK) {
+        err = stored_bytes(s, &row, &scratch->stored, p, diag);
+    }
+    if (err == MR_OK) {
+        *bytes = row.stored_len;
+    }
+    return named(s, err, diag);
+}
+
+mr_err
+mri_shard_meta_pb(const mri_shard *s, const mri_sample_row *sample,
+                  Mri__PbMeta **out, mr_diag *diag)
+{
+    mri_bytes room = {0};
+    uint64_t bytes = (uint64_t)MRI_FRAME_HEAD + sample->meta_len;
+    const uint8_t *p;
+    mri_frame f;
+    mr_err err =
+        mri_object_view(&s->file, sample->meta_off, bytes, &room, &p, diag);
+
+    *out = NULL;
+    if (err == MR_OK) {
+        err = mri_frame_get(&f, p, bytes, sample->meta_off, s->plan_tag, diag);
+    }
+    if (err == MR_OK &&
+        (f.kind != MRI_FRAME_META || f.stored_len != sample->meta_len)) {
+        err = mri_fail(diag, MRI_E_SHARD_DAMAGED, sample->meta_off,
+                       "no meta frame stands here");
+    }
+    if (err == MR_OK) {
+        err = mri_meta_unpack(out, p + MRI_FRAME_HEAD, f.stored_len,
+                              sample->meta_off, diag);
+    }
+    if (err == MR_OK &&
+        memcmp((*out)->uid.data, sample->uid, MR_UID_BYTES) != 0) {
+        mri_meta_unpacked_free(*out);
+        *out = NULL;
+        err = mri_fail(diag, MRI_E_SHARD_DAMAGED, sample->meta_off,
+                       "the meta frame of another sample");
+    }
+    mri_bytes_release(&room);
+    return named(s, err, diag);
+}
+
+mr_err
+mri_shard_meta(const mri_shard *s, uint32_t row, mri_meta **out, mr_diag *diag)
+{
+    mri_sample_row sample;
+    Mri__PbMeta *pb;
+    mr_err err = mri_shard_sample(s, row, &sample, diag);
+
+    *out = NULL;
+    if (err == MR_OK) {
+        err = mri_shard_meta_pb(s, &sample, &pb, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_meta_of(out, pb, diag);
+        mri_meta_unpacked_free(pb);
+    }
+    return err;
+}

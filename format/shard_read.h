@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard_read.h - a shard that is open, as the dataset sees it.
+ */
+#ifndef MRI_SHARD_READ_H
+#define MRI_SHARD_READ_H
+
+#include "foot.h"
+#include "meta.h"
+#include "store.h"
+
+#include <mri/shard.h>
+
+struct mri_shard {
+    mri_object file;
+    uint8_t plan_tag[16];
+    mri_tail tail;
+    mri_foot foot;
+    mri_bytes foot_room; /* the foot, where the file is not mapped */
+    Mri__PbSchema *schema;
+};
+
+struct mr_scratch {
+    mri_bytes stored;  /* a frame, where the file is not mapped */
+    mri_bytes shuffle; /* a chunk before its filter is undone */
+    mri_bytes chunk;   /* a chunk of which only a part is wanted */
+};
+
+MR_USE_RESULT mr_err mri_shard_sample(const mri_shard *s, uint32_t row,
+                                      mri_sample_row *out, mr_diag *diag);
+/* Grid `i` of a sample, proven sound. */
+MR_USE_RESULT mr_err mri_shard_grid(const mri_shard *s,
+                                    const mri_sample_row *sample, uint32_t i,
+                                    mri_grid_row *out, mr_diag *diag);
+MR_USE_RESULT mr_err mri_shard_moments(const mri_shard *s,
+                                       const mri_sample_row *sample, uint32_t i,
+                                       uint32_t channel, mri_moment_row *out,
+                                       mr_diag *diag);
+MR_USE_RESULT mr_err mri_shard_read_box(const mri_shard *s,
+                                        const mri_grid_row *g,
+                                        const mr_box *box, const mr_tensor *out,
+                                        mr_scratch *scratch, mr_diag *diag);
+MR_USE_RESULT mr_err mri_shard_read_verbatim(const mri_shard *s,
+                                             const mri_grid_row *g,
+                                             const uint8_t **p, size_t *bytes,
+                                             mr_scratch *scratch,
+                                             mr_diag *diag);
+/* The meta frame of a sample, checked and unpacked. */
+MR_USE_RESULT mr_err mri_shard_meta_pb(const mri_shard *s,
+                                       const mri_sample_row *sample,
+                                       Mri__PbMeta **out, mr_diag *diag);
+
+/* use_map false: read by pread, for file systems where mapping lies. */
+MR_USE_RESULT mr_err mri_shard_open_with(mri_shard **out, const char *path,
+                                         const mri_shard_ref *expect,
+                                         bool use_map, mr_diag *diag);
+
+#endif

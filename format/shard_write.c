@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard_write.c - the light half of writing: give encoded samples their place,
+ * then foot and tails. One thread, in the order of the plan.
+ */
+#include "encode.h"
+#include "foot.h"
+#include "frame.h"
+#include "meta.h"
+#include "store.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#define BUFFER (1u << 20) /* bytes gathered before they are written */
+
+struct mri_shard_writer {
+    mri_put file;
+    uint8_t plan_tag[16];
+    mri_bytes pending; /* not yet written */
+    uint64_t written;  /* bytes of the file that are */
+    uint64_t ordinal;  /* of the next frame */
+    uint64_t raw_bytes;
+    mri_bytes samples, grids, chunks, moments, schema;
+};
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+static uint64_t
+position(const mri_shard_writer *w)
+{
+    return w->written + w->pending.len;
+}
+
+static mr_err
+flush(mri_shard_writer *w, mr_diag *diag)
+{
+    mr_err err = mri_file_write(w->file.fd, w->file.path, w->pending.data,
+                                w->pending.len, w->written, diag);
+
+    if (err == MR_OK) {
+        w->written += w->pending.len;
+        w->pending.len = 0;
+    }
+    return err;
+}
+
+static mr_err
+append(mri_shard_writer *w, const void *p, size_t bytes, mr_diag *diag)
+{
+    mr_err err = MR_OK;
+
+    if (w->pending.len != 0 && w->pending.len + bytes > BUFFER) {
+        err = flush(w, diag);
+    }
+    if (err == MR_OK && bytes > BUFFER) { /* large pieces are not copied */
+        err = mri_file_write(w->file.fd, w->file.path, p, bytes, w->written,
+                             diag);
+        w->written += err == MR_OK ? bytes : 0;
+        return err;
+    }
+    if (err == MR_OK && !mri_bytes_add(&w->pending, p, bytes)) {
+        err = no_memory(diag);
+    }
+    return err;
+}
+
+static mr_err
+pad_to(mri_shard_writer *w, uint64_t multiple, mr_diag *diag)
+{
+    static const uint8_t zeros[MRI_FILE_ALIGN];
+    uint64_t at = position(w);
+
+    return append(w, zeros, (size_t)(mri_round_up(at, multiple) - at), diag);
+}
+
+/* Header, payload, pad. Where the frame begins comes back in *off. */
+static mr_err
+write_frame(mri_shard_writer *w, mri_frame *frame, const void *payload,
+            uint64_t *off, mr_diag *diag)
+{
+    uint8_t header[MRI_FRAME_HEAD];
+    mr_err err;
+
+    frame->ordinal = w->ordinal++;
+    *off = position(w);
+    mri_frame_put(header, frame, w->plan_tag, payload);
+    err = append(w, header, sizeof header, diag);
+    if (err == MR_OK) {
+        err = append(w, payload, frame->stored_len, diag);
+    }
+    return err == MR_OK ? pad_to(w, MRI_ALIGN, diag) : err;
+}
+
+mr_err
+mri_shard_begin(mri_shard_writer **out, const char *temp_dir,
+                const uint8_t plan_tag[16], const mri_schema *schema,
+                mr_diag *diag)
+{
+    mri_shard_writer *w = mri_alloc(1, sizeof *w);
+    char *path = mri_path_join(temp_dir, "shard");
+    uint8_t head[MRI_HEAD_BYTES];
+    uint64_t off;
+    mr_err err = MR_OK;
+
+    *out = NULL;
+    if (w == NULL || path == NULL) {
+        mri_free(w);
+        mri_free(path);
+        return no_memory(diag);
+    }
+    memcpy(w->plan_tag, plan_tag, 16);
+    err = mri_put_open(&w->file, path, diag);
+    mri_free(path);
+    if (err == MR_OK && !mri_schema_pack(&w->schema, schema)) {
+        err = no_memory(diag);
+    }
+    if (err == MR_OK) {
+        mri_head_put(head, plan_tag);
+        err = append(w, head, sizeof head, diag);
+    }
+    if (err == MR_OK) {
+        mri_frame f = {.kind = MRI_FRAME_SCHEMA,
+                       .element = 1,
+                       .stored_len = (uint32_t)w->schema.len,
+                       .raw_len = (uint32_t)w->schema.len};
+
+        err = write_frame(w, &f, w->schema.data, &off, diag);
+    }
+    if (err != MR_OK) {
+        mri_shard_close_writer(w);
+        return err;
+    }
+    *out = w;
+    return MR_OK;
+}
+
+/* The chunks of a sample; `rows` are its chunk rows, completed on the way. */
+static mr_err
+write_pieces(mri_shard_writer *w, const mri_encoded *e, mri_chunk_row *rows,
+             mr_diag *diag)
+{
+    for (uint32_t i = 0; i < e->piece_count; i++) {
+        const mri_piece *p = &e->pieces[i];
+        mri_frame f = {.kind = p->kind,
+                       .codec = p->codec,
+                       .filter = p->filter,
+                       .element = p->element,
+                       .stored_len = p->stored_len,
+                       .raw_len = p->raw_len};
+        mr_err err = write_frame(w, &f, e->payload.data + p->at,
+                                 &rows[p->chunk].file_off, diag);
+
+        if (err != MR_OK) {
+            return err;
+        }
+        rows[p->chunk].crc = f.crc;
+    }
+    return MR_OK;
+}
+
+/* The sample's rows as they will stand in the foot, at the tables' ends. */
+static bool
+add_rows(mri_shard_writer *w, const mri_encoded *e, const mri_chunk_row *chunks)
+{
+    uint64_t first_chunk = w->chunks.len / MRI_CHUNK_ROW;
+    uint64_t first_grid = w->grids.len / MRI_GRID_ROW;
+    uint8_t raw[MRI_MOMENT_ROW];
+    bool ok = true;
+
+    for (uint32_t i = 0; ok && i < e->grid_count; i++) {
+        mri_grid_row g = e->grids[i];
+
+        g.first_chunk += first_chunk;
+        mri_grid_row_put(raw, &g);
+        ok = mri_bytes_add(&w->grids, raw, MRI_GRID_ROW);
+    }
+    for (uint32_t i = 0; ok && i < e->chunk_count; i++) {
+        mri_chunk_row_put(raw, &chunks[i]);
+        ok = mri_bytes_add(&w->chunks, raw, MRI_CHUNK_ROW);
+    }
+    for (uint32_t i = 0; ok && i < e->moment_count; i++) {
+        mri_moment_row m = e->moments[i];
+
+        m.grid += (uint32_t)first_grid;
+        mri_moment_row_put(raw, &m);
+        ok = mri_bytes_add(&w->moments, raw, MRI_MOMENT_ROW);
+    }
+    return ok;
+}
+
+/* The closing frame repeats the rows that were just added to the tables. */
+static mr_err
+write_meta(mri_shard_writer *w, const mri_encoded *e, mri_sample_row *row,
+           mr_diag *diag)
+{
+    size_t grids = (size_t)e->grid_count * MRI_GRID_ROW;
+    size_t chunks = (size_t)e->chunk_count * MRI_CHUNK_ROW;
+    size_t moments = (size_t)e->moment_count * MRI_MOMENT_ROW;
+    mri_meta_rows rows = {.grids = w->grids.data + w->grids.len - grids,
+                          .chunks = w->chunks.data + w->chunks.len - chunks,
+                          .moments = w->moments.data + w->moments.len - moments,
+                          .grid_bytes = grids,
+                          .chunk_bytes = chunks,
+                          .moment_bytes = moments,
+                          .row = w->samples.len / MRI_SAMPLE_ROW};
+    mri_bytes meta = {0};
+    mr_err err = MR_OK;
+
+    if (!mri_bytes_add(&meta, e->meta.data, e->meta.len) ||
+        !mri_meta_pack_rows(&meta, &rows)) {
+        err = no_memory(diag);
+    }
+    if (err == MR_OK && meta.len > UINT32_MAX) {
+        err = mri_fail(diag, MRI_E_TOO_LARGE, MR_NOWHERE,
+                       "the description of a sample is over 4 GiB");
+    }
+    if (err == MR_OK) {
+        mri_frame f = {.kind = MRI_FRAME_META,
+                       .element = 1,
+                       .stored_len = (uint32_t)meta.len,
+                       .raw_len = (uint32_t)meta.len};
+
+        row->meta_len = f.stored_len;
+        err = write_frame(w, &f, meta.data, &row->meta_off, diag);
+    }
+    mri_bytes_release(&meta);
+    return err;
+}
+
+mr_err
+mri_shard_add(mri_shard_writer *w, const mri_encoded *e, mr_diag *diag)
+{
+    uint64_t grids = w->grids.len / MRI_GRID_ROW;
+    mri_sample_row row = e->row;
+    mri_chunk_row *chunks;
+    uint8_t raw[MRI_SAMPLE_ROW];
+    mr_err err;
+
+    if (grids + e->grid_count > UINT32_MAX ||
+        w->samples.len / MRI_SAMPLE_ROW >= UINT32_MAX) {
+        return mri_fail(diag, MRI_E_TOO_LARGE, MR_NOWHERE,
+                        "too many samples in one shard");
+    }
+    chunks = mri_alloc(e->chunk_count, sizeof *chunks);
+    if (chunks == NULL) {
+        return no_memory(diag);
+    }
+    memcpy(chunks, e->chunks, e->chunk_count * sizeof *chunks);
+    row.first_grid = (uint32_t)grids;
+    err = write_pieces(w, e, chunks, diag);
+    if (err == MR_OK && !add_rows(w, e, chunks)) {
+        err = no_memory(diag);
+    }
+    mri_free(chunks);
+    if (err == MR_OK) {
+        err = write_meta(w, e, &row, diag);
+    }
+    if (err != MR_OK) {
+        return err;
+    }
+    mri_sample_row_put(raw, &row);
+    w->raw_bytes += e->raw_bytes;
+    return mri_bytes_add(&w->samples, raw, sizeof raw) ? MR_OK
+                                                       : no_memory(diag);
+}
+
+/* Foot, pads and both tails: everything after the body. */
+static mr_err
+write_foot(mri_shard_writer *w, mri_tail *tail, mr_diag *diag)
+{
+    const mri_table_in tables[] = {
+        {MRI_TABLE_SAMPLES, MRI_SAMPLE_ROW, w->samples.len / MRI_SAMPLE_ROW,
+         w->samples.data},
+        {MRI_TABLE_GRIDS, MRI_GRID_ROW, w->grids.len / MRI_GRID_ROW,
+         w->grids.data},
+        {MRI_TABLE_CHUNKS, MRI_CHUNK_ROW, w->chunks.len / MRI_CHUNK_ROW,
+         w->chunks.data},
+        {MRI_TABLE_MOMENTS, MRI_MOMENT_ROW, w->moments.len / MRI_MOMENT_ROW,
+         w->moments.data},
+        {MRI_TABLE_SCHEMA, 1, w->schema.len, w->schema.data},
+    };
+    mri_bytes foot = {0};
+    uint8_t raw[MRI_TAIL_BYTES];
+    uint8_t last[MRI_TAIL_SPAN] = {0};
+    mr_err err;
+
+    if (!mri_foot_build(&foot, tail, position(w), tables, MRI_COUNT(tables))) {
+        mri_bytes_release(&foot);
+        return no_memory(diag);
+    }
+    tail->samples = (uint32_t)(w->samples.len / MRI_SAMPLE_ROW);
+    mri_tail_put(raw, tail);
+    memcpy(last, raw, sizeof raw);
+    memcpy(last + sizeof last - sizeof raw, raw, sizeof raw);
+    err = append(w, foot.data, foot.len, diag);
+    mri_bytes_release(&foot);
+    if (err == MR_OK) {
+        err = pad_to(w, MRI_FILE_ALIGN, diag);
+    }
+    if (err == MR_OK) {
+        err = append(w, last, sizeof last, diag);
+    }
+    return err == MR_OK ? flush(w, diag) : err;
+}
+
+char *
+mri_shard_path(const char *dir, const uint8_t id[16])
+{
+    char hex[33], name[64];
+
+    mri_hex(hex, id, 16);
+    (void)snprintf(name, sizeof name, "shards/%.2s/%s.mrs", hex, hex);
+    return mri_path_join(dir, name);
+}
+
+/* shards/ and shards/ab/, so that the file can be linked there. */
+static mr_err
+make_folders(const char *dir, const char *path, mr_diag *diag)
+{
+    char *shards = mri_path_join(dir, "shards"), *inner = mri_path_dir(path);
+    mr_err err = shards != NULL && inner != NULL ? MR_OK : no_memory(diag);
+
+    if (err == MR_OK) {
+        err = mri_dir_make(shards, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_dir_make(inner, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_dir_sync(shards, diag); /* the name of the inner folder */
+    }
+    if (err == MR_OK) {
+        err = mri_dir_sync(dir, diag);
+    }
+    mri_free(shards);
+    mri_free(inner);
+    return err;
+}
+
+mr_err
+mri_shard_finish(mri_shard_writer *w, const char *dir, mri_shard_ref *ref,
+                 mr_diag *diag)
+{
+    mri_tail tail;
+    char *path;
+    mr_err err;
+
+    *ref = (mri_shard_ref){0};
+    if (w->samples.len == 0) {
+        return MR_OK;
+    }
+    err = write_foot(w, &tail, diag);
+    if (err != MR_OK) {
+        return err;
+    }
+    path = mri_shard_path(dir, tail.shard_id);
+    if (path == NULL) {
+        return no_memory(diag);
+    }
+    err = make_folders(dir, path, diag);
+    if (err == MR_OK) {
+        /* Replacing is harmless: the name is a hash of the content. */
+        err = mri_put_commit_as(&w->file, path, MRI_PUT_REPLACE, diag);
+    }
+    mri_free(path);
+    if (err == MR_OK) {
+        memcpy(ref->id, tail.shard_id, 16);
+        memcpy(ref->plan_tag, w->plan_tag, 16);
+        ref->bytes = w->written;
+        ref->foot_hash = tail.hash;
+        ref->samples = tail.samples;
+        ref->raw_bytes = w->raw_bytes;
+    }
+    return err;
+}
+
+void
+mri_shard_close_writer(mri_shard_writer *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    mri_put_release(&w->file);
+    mri_bytes_release(&w->pending);
+    mri_bytes_release(&w->samples);
+    mri_bytes_release(&w->grids);
+    mri_bytes_release(&w->chunks);
+    mri_bytes_release(&w->moments);
+    mri_bytes_release(&w->schema);
+    mri_free(w);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * record.h - what a sample is made of, on its way into a shard.
+ */
+#ifndef MRI_RECORD_H
+#define MRI_RECORD_H
+
+#include <millrace/dataset.h>
+#include <mri/geometry.h>
+
+MRI_BEGIN
+
+/* A file that a field was made from. */
+typedef struct mri_provenance {
+    const char *name; /* relative to its SOURCE */
+    uint8_t sha256[32];
+    uint64_t bytes;
+    const char *dropped; /* what was left out of a verbatim copy, or NULL */
+} mri_provenance;
+
+/* One field, decoded (or verbatim), still in the caller's memory. */
+typedef struct mri_field_in {
+    uint16_t name; /* index in the schema's fields */
+    mr_encoding encoding;
+    mr_dtype dtype; /* JPEG and bytes: MR_U8 */
+    uint8_t ndim;
+    char axes[MR_MAX_RANK];
+    uint32_t dims[MR_MAX_RANK]; /* JPEG: of the picture as decoded */
+    const void *pixels;         /* row-major; JPEG: decoded, for statistics */
+    const uint8_t *verbatim;    /* JPEG, bytes: what is stored */
+    uint64_t verbatim_bytes;
+    uint32_t jpeg[3]; /* components, luma sampling h << 4 | v, restart */
+    const mri_geometry *geometry;
+    const mri_provenance *sources; /* in channel order */
+    uint32_t source_count;
+} mri_field_in;
+
+typedef struct mri_sample_in {
+    uint8_t uid[MR_UID_BYTES];
+    const char *key;
+    const char *group;      /* "" if there is none */
+    const char *class_name; /* NULL if there is none */
+    uint32_t class_index;   /* in the schema, or MR_NO_CLASS */
+    const mri_field_in *fields;
+    uint32_t field_count;
+} mri_sample_in;
+
+typedef enum mri_field_kind {
+    MRI_FIELD_IMAGE = 1,
+    MRI_FIELD_LABEL = 2
+} mri_field_kind;
+
+typedef struct mri_schema {
+    uint32_t field_count;
+    const char **field_names;
+    mri_field_kind *field_kinds;
+    uint32_t class_count;
+    const char **classes; /* sorted */
+    const char *config;   /* canonical conversion config, JSON */
+} mri_schema;
+
+/* uid of a sample: settled by its key and the SHA-256 of its image sources. */
+void mri_uid_of(uint8_t uid[MR_UID_BYTES], const char *key,
+                const uint8_t (*sha256)[32], uint32_t count);
+/* The hash under which a group's name stands in rows; 0 for "". */
+uint64_t mri_group_hash(const char *group);
+
+MRI_END
+
+#endif
