@@ -315,6 +315,7 @@ mri_chunk_morton(const mri_grid_row *g, uint64_t **order)
     if (places == NULL || *order == NULL) {
         mri_free(places);
         mri_free(*order);
+        *order = NULL;
         return false;
     }
     for (uint64_t i = 0; i < n; i++) {

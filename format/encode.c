@@ -144,9 +144,7 @@ encode_array(mri_encoded *e, const mri_grid_row *g, const uint8_t *pixels,
     for (uint64_t i = 0; ok && i < n; i++) {
         ok = encode_chunk(e, g, pixels, order[i], work);
     }
-    if (ok) {
-        mri_free(order);
-    }
+    mri_free(order);
     mri_bytes_release(&work[0]);
     mri_bytes_release(&work[1]);
     return ok ? MR_OK : no_memory(diag);
