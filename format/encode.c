@@ -16,8 +16,8 @@
 #include <string.h>
 
 void
-mri_uid_of(uint8_t uid[MR_UID_BYTES], const char *key,
-           const uint8_t (*sha256)[32], uint32_t count)
+mri_uid_of(uint8_t uid[MR_UID_BYTES], const char *key, const uint8_t *sha256,
+           uint32_t count)
 {
     static const char label[] = "millrace-uid-1"; /* its zero byte counts */
     mri_sha256 *s = mri_sha256_begin();

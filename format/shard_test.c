@@ -107,7 +107,7 @@ sample_of(unsigned i, mri_field_in fields[2], mri_geometry *geometry)
         fields[0].jpeg[0] = 3;
         fields[0].jpeg[1] = 0x22;
     }
-    mri_uid_of(s.uid, s.key, &source.sha256, 1);
+    mri_uid_of(s.uid, s.key, source.sha256, 1);
     return s;
 }
 

@@ -172,6 +172,7 @@ typedef mr_err mri_norm_fn(mri_exec *exec, const mri_norm_args *a);
  *
  * shape   dy, sum, dx [r,d]  dsum [r,d] or none: what arrives at sum besides
  *         dz [r,d] or none: without drop it equals dx
+ *         dgamma, dbeta [d], both or none
  */
 typedef struct mri_norm_back_args {
     mr_tensor dy, dsum, sum, mean, rstd, gamma, drop, dx, dz, dgamma, dbeta;
@@ -240,7 +241,7 @@ typedef struct mri_tokens_args {
 } mri_tokens_args;
 typedef mr_err mri_tokens_fn(mri_exec *exec, const mri_tokens_args *a);
 
-/* dcls is a parameter's; dpos may be one's: add_pos. */
+/* dcls and each dpos may be none; add is dcls', add_pos each dpos'. */
 typedef struct mri_tokens_back_args {
     mr_tensor dy, dx, dcls;
     mr_tensor dpos[MRI_GROUPS];

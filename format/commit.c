@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * commit.c - make the next generation of a dataset.
+ *
+ * Everything is computed from the shards' rows, in the order of uid, so it
+ * does not matter who wrote them, when, or with how many threads. The index is
+ * written first; the exclusive creation of the manifest is the commit.
+ */
+#include "commit.h"
+
+#include "index.h"
+#include "manifest.h"
+#include "moments.h"
+#include "shard_read.h"
+#include "split.h"
+
+#include "dataset_read.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+#include <mri/hash.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+static bool
+stopped(const mri_making *c)
+{
+    const mr_watch *w = c->in->watch;
+
+    return w != NULL && w->stop != NULL && w->stop(w->user);
+}
+
+static mr_err
+open_shards(mri_making *c, mr_diag *diag)
+{
+    mr_err err = MR_OK;
+
+    c->shards = mri_alloc(c->in->shard_count, sizeof *c->shards);
+    if (c->shards == NULL) {
+        return no_memory(diag);
+    }
+    for (uint32_t i = 0; err == MR_OK && i < c->in->shard_count; i++) {
+        char *path = mri_shard_path(c->in->dir, c->in->shards[i].id);
+
+        err = path != NULL
+                  ? mri_shard_open(&c->shards[i], path, &c->in->shards[i], diag)
+                  : no_memory(diag);
+        mri_free(path);
+        c->count += c->in->shards[i].samples;
+    }
+    if (err == MR_OK && c->count > UINT32_MAX) {
+        err = mri_fail(diag, MRI_E_TOO_LARGE, MR_NOWHERE,
+                       "more than 4,294,967,295 samples");
+    }
+    return err;
+}
+
+static uint32_t
+class_named(const mri_schema *schema, const char *name)
+{
+    for (uint32_t i = 0; i < schema->class_count; i++) {
+        if (strcmp(schema->classes[i], name) == 0) {
+            return i;
+        }
+    }
+    return MR_NO_CLASS;
+}
+
+static bool
+constant_image(const mri_shard *s, const mri_sample_row *row, uint32_t channels)
+{
+    mri_moment_row m;
+
+    for (uint32_t c = 0; c < channels; c++) {
+        if (mri_shard_moments(s, row, 0, c, &m, NULL) != MR_OK ||
+            m.all.min != m.all.max) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static mr_err
+fill_unit(const mri_making *c, uint32_t shard, uint32_t i, mri_unit *u,
+          mr_diag *diag)
+{
+    const mri_shard *s = c->shards[shard];
+    mri_sample_row row;
+    mri_grid_row g;
+    mr_err err = mri_shard_sample(s, i, &row, diag);
+
+    if (err == MR_OK) {
+        err = mri_shard_grid(s, &row, 0, &g, diag);
+    }
+    if (err != MR_OK) {
+        return err;
+    }
+    memcpy(u->uid, row.uid, MR_UID_BYTES);
+    u->shard = shard;
+    u->row = i;
+    u->group = row.group;
+    u->key = row.key;
+    u->content = row.content;
+    u->pixels = constant_image(s, &row, mri_channels_of(&g)) ? 0 : g.content;
+    u->class_index = MR_NO_CLASS;
+    if (row.class_index < s->schema->n_classes) {
+        u->class_index =
+            class_named(c->in->schema, s->schema->classes[row.class_index]);
+    }
+    u->split = c->in->given_split != NULL
+                   ? c->in->given_split(c->in->user, row.key)
+                   : MRI_SPLIT_BY_HASH;
+    return MR_OK;
+}
+
+static int
+by_uid(const void *a, const void *b)
+{
+    return memcmp(((const mri_unit *)a)->uid, ((const mri_unit *)b)->uid,
+                  MR_UID_BYTES);
+}
+
+static mr_err
+gather_units(mri_making *c, mr_diag *diag)
+{
+    uint64_t n = 0;
+
+    c->units = mri_alloc((size_t)c->count, sizeof *c->units);
+    if (c->units == NULL) {
+        return no_memory(diag);
+    }
+    for (uint32_t s = 0; s < c->in->shard_count; s++) {
+        for (uint32_t i = 0; i < mri_shard_samples(c->shards[s]); i++) {
+            mr_err err = fill_unit(c, s, i, &c->units[n++], diag);
+
+            if (err != MR_OK) {
+                return err;
+            }
+        }
+        if (stopped(c)) {
+            return mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
+        }
+    }
+    qsort(c->units, (size_t)c->count, sizeof *c->units, by_uid);
+    for (uint64_t i = 1; i < c->count; i++) {
+        char hex[33];
+
+        if (by_uid(&c->units[i], &c->units[i - 1]) == 0) {
+            return mri_fail(diag, MRI_E_DUPLICATE, MR_NOWHERE,
+                            "two samples with uid %s",
+                            mri_hex(hex, c->units[i].uid, MR_UID_BYTES));
+        }
+    }
+    return MR_OK;
+}
+
+/* A group that the parent generation has assigned stays where it is: give its
+ * split to one unit of it, and its bloc follows. */
+static mr_err
+keep_parent_splits(mri_making *c, mr_diag *diag)
+{
+    const mr_dataset *parent = c->in->parent;
+    uint64_t rank;
+
+    for (uint32_t s = 0; parent != NULL && s < mr_dataset_splits(parent); s++) {
+        for (uint64_t i = 0; i < mr_dataset_split_count(parent, s); i++) {
+            mri_unit key;
+            mri_index_entry e;
+            mri_unit *u;
+            mr_err err = mr_dataset_split_at(parent, s, i, &rank, diag);
+
+            if (err == MR_OK) {
+                err = mri_index_at(&parent->index, rank, &e, diag);
+            }
+            if (err != MR_OK) {
+                return err;
+            }
+            memcpy(key.uid, e.uid, MR_UID_BYTES);
+            u = bsearch(&key, c->units, (size_t)c->count, sizeof *c->units,
+                        by_uid);
+            if (u != NULL) {
+                u->split = s;
+            }
+        }
+    }
+    return MR_OK;
+}
+
+static mr_err
+assign_splits(mri_making *c, mr_diag *diag)
+{
+    mri_split_rule rule = {.salt = MRI_SPLIT_SALT,
+                           .shares = c->in->split_shares,
+                           .count = c->in->split_count,
+                           .classes = c->in->schema->class_count,
+                           .repair = c->in->parent == NULL &&
+                                     c->in->given_split == NULL};
+    uint32_t n = c->in->split_count;
+    mr_err err = keep_parent_splits(c, diag);
+
+    if (err == MR_OK) {
+        err =
+            mri_split_assign(c->units, c->count, &rule, &c->split_result, diag);
+    }
+    c->ranks = mri_alloc(n, sizeof *c->ranks);
+    c->split_counts = mri_alloc(n, sizeof *c->split_counts);
+    c->class_counts = mri_alloc(rule.classes, sizeof *c->class_counts);
+    if (err == MR_OK && (c->ranks == NULL || c->split_counts == NULL ||
+                         c->class_counts == NULL)) {
+        return no_memory(diag);
+    }
+    for (uint64_t i = 0; err == MR_OK && i < c->count; i++) {
+        c->split_counts[c->units[i].split]++;
+        if (c->units[i].class_index != MR_NO_CLASS) {
+            c->class_counts[c->units[i].class_index]++;
+        }
+    }
+    for (uint32_t s = 0; err == MR_OK && s < n; s++) {
+        uint64_t k = 0;
+
+        c->ranks[s] = mri_alloc((size_t)c->split_counts[s], sizeof **c->ranks);
+        if (c->ranks[s] == NULL) {
+            return no_memory(diag);
+        }
+        for (uint64_t i = 0; i < c->count; i++) {
+            if (c->units[i].split == s) {
+                c->ranks[s][k++] = (uint32_t)i;
+            }
+        }
+    }
+    return err;
+}
+
+/* What a stream can see: samples, labels, splits; not shards. */
+static mr_err
+find_content_id(mri_making *c, mr_diag *diag)
+{
+    static const char label[] = "millrace-content-1";
+    const mri_schema *schema = c->in->schema;
+    mri_sha256 *s = mri_sha256_begin();
+    uint8_t digest[32];
+
+    if (s == NULL) {
+        return no_memory(diag);
+    }
+    mri_sha256_add(s, label, sizeof label);
+    mri_sha256_u64(s, schema->class_count);
+    for (uint32_t i = 0; i < schema->class_count; i++) {
+        mri_sha256_u64(s, strlen(schema->classes[i]));
+        mri_sha256_add(s, schema->classes[i], strlen(schema->classes[i]));
+    }
+    mri_sha256_u64(s, c->count);
+    for (uint64_t i = 0; i < c->count; i++) {
+        mri_sha256_add(s, c->units[i].uid, MR_UID_BYTES);
+        mri_sha256_u64(s, c->units[i].content);
+    }
+    mri_sha256_u64(s, c->in->split_count);
+    for (uint32_t i = 0; i < c->in->split_count; i++) {
+        mri_sha256_u64(s, strlen(c->in->split_names[i]));
+        mri_sha256_add(s, c->in->split_names[i], strlen(c->in->split_names[i]));
+        mri_sha256_u64(s, c->split_counts[i]);
+        for (uint64_t k = 0; k < c->split_counts[i]; k++) {
+            mri_sha256_u64(s, c->ranks[i][k]);
+        }
+    }
+    mri_sha256_end(s, digest);
+    mri_sha256_free(s);
+    memcpy(c->content_id, digest, 16);
+    return MR_OK;
+}
+
+static bool
+merge_channel(mri_stats *s, const mri_moment_row *m)
+{
+    mr_moments unit = mri_moments_unit(&m->all);
+
+    if (m->channel >= s->channels) {
+        mr_channel_stats *grown =
+            mri_resize(s->channel, m->channel + 1, sizeof *grown);
+
+        if (grown == NULL) {
+            return false;
+        }
+        memset(grown + s->channels, 0,
+               (m->channel + 1 - s->channels) * sizeof *grown);
+        s->channel = grown;
+        s->channels = m->channel + 1;
+    }
+    mri_moments_merge(&s->channel[m->channel].all, &m->all);
+    mri_moments_merge(&s->channel[m->channel].nonzero, &m->nonzero);
+    mri_moments_merge(&s->channel[m->channel].unit, &unit);
+    s->channel[m->channel].non_finite += m->non_finite;
+    return true;
+}
+
+static uint32_t
+field_named(const mri_schema *schema, const char *name)
+{
+    for (uint32_t i = 0; i < schema->field_count; i++) {
+        if (strcmp(schema->field_names[i], name) == 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static mr_err
+add_sample_stats(mri_making *c, const mri_unit *u, mr_diag *diag)
+{
+    const mri_shard *s = c->shards[u->shard];
+    uint32_t fields = c->in->schema->field_count;
+    mri_sample_row row;
+    mri_moment_row m;
+    mri_grid_row g;
+    mr_err err = mri_shard_sample(s, u->row, &row, diag);
+
+    for (uint32_t i = 0; err == MR_OK && i < row.n_grid; i++) {
+        uint32_t field;
+
+        err = mri_shard_grid(s, &row, i, &g, diag);
+        if (err != MR_OK || g.encoding == MR_ENC_BYTES) {
+            continue;
+        }
+        field = field_named(c->in->schema, s->schema->fields[g.field]->name);
+        for (uint32_t k = 0; err == MR_OK && k < mri_channels_of(&g); k++) {
+            err = mri_shard_moments(s, &row, i, k, &m, diag);
+            if (err == MR_OK &&
+                (!merge_channel(&c->stats[u->split * fields + field], &m) ||
+                 !merge_channel(&c->stats[c->in->split_count * fields + field],
+                                &m))) {
+                err = no_memory(diag);
+            }
+        }
+    }
+    return err;
+}
+
+static mr_err
+find_stats(mri_making *c, mr_diag *diag)
+{
+    size_t n = (size_t)(c->in->split_count + 1) * c->in->schema->field_count;
+    mr_err err = MR_OK;
+
+    c->stats = mri_alloc(n, sizeof *c->stats);
+    if (c->stats == NULL) {
+        return no_memory(diag);
+    }
+    for (uint64_t i = 0; err == MR_OK && i < c->count; i++) {
+        err = add_sample_stats(c, &c->units[i], diag);
+        if (err == MR_OK && i % 4096 == 0 && stopped(c)) {
+            err = mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
+        }
+    }
+    return err;
+}
+
+/* REPLACE: an index without a manifest is litter of a commit that was cut
+ * off, and nobody reads it. */
+static mr_err
+write_index(mri_making *c, uint64_t generation, mr_diag *diag)
+{
+    mri_index_entry *entries = mri_alloc((size_t)c->count, sizeof *entries);
+    mri_index_in in = {.entries = entries,
+                       .count = c->count,
+                       .splits = c->in->split_count,
+                       .split_counts = c->split_counts,
+                       .split_ranks = (const uint32_t *const *)c->ranks};
+    char *path = mri_index_path(c->in->dir, generation);
+    mri_bytes file = {0};
+    mr_err err = MR_OK;
+
+    if (entries == NULL || path == NULL) {
+        err = no_memory(diag);
+    }
+    for (uint64_t i = 0; err == MR_OK && i < c->count; i++) {
+        memcpy(entries[i].uid, c->units[i].uid, MR_UID_BYTES);
+        entries[i].shard = c->units[i].shard;
+        entries[i].row = c->units[i].row;
+    }
+    if (err == MR_OK && !mri_index_build(&file, c->index_hash, &in)) {
+        err = no_memory(diag);
+    }
+    if (err == MR_OK) {
+        c->index_bytes = file.len;
+        err = mri_file_put(path, file.data, file.len, MRI_PUT_REPLACE, diag);
+    }
+    mri_bytes_release(&file);
+    mri_free(entries);
+    mri_free(path);
+    return err;
+}
+
+static void
+release(mri_making *c)
+{
+    size_t n = (size_t)(c->in->split_count + 1) * c->in->schema->field_count;
+
+    for (uint32_t i = 0; c->shards != NULL && i < c->in->shard_count; i++) {
+        mri_shard_close(c->shards[i]);
+    }
+    for (uint32_t i = 0; c->ranks != NULL && i < c->in->split_count; i++) {
+        mri_free(c->ranks[i]);
+    }
+    for (size_t i = 0; c->stats != NULL && i < n; i++) {
+        mri_free(c->stats[i].channel);
+    }
+    mri_free(c->shards);
+    mri_free(c->units);
+    mri_free(c->ranks);
+    mri_free(c->split_counts);
+    mri_free(c->class_counts);
+    mri_free(c->stats);
+}
+
+mr_err
+mri_dataset_commit(const mri_commit *in, uint64_t *generation, mr_diag *diag)
+{
+    mri_making c = {.in = in};
+    uint64_t next =
+        in->parent != NULL ? mr_dataset_generation(in->parent) + 1 : 1;
+    mr_err err = open_shards(&c, diag);
+
+    if (err == MR_OK && c.count == 0) {
+        err = mri_fail(diag, MRI_E_EMPTY, MR_NOWHERE,
+                       "no usable sample: nothing is committed");
+    }
+    if (err == MR_OK) {
+        err = gather_units(&c, diag);
+    }
+    if (err == MR_OK) {
+        err = assign_splits(&c, diag);
+    }
+    if (err == MR_OK) {
+        err = find_content_id(&c, diag);
+    }
+    if (err == MR_OK) {
+        err = find_stats(&c, diag);
+    }
+    if (err == MR_OK) {
+        err = write_index(&c, next, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_manifest_write(&c, next, diag);
+    }
+    release(&c);
+    if (err == MR_OK) {
+        *generation = next;
+    }
+    return err;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * commit.h - a generation in the making.
+ */
+#ifndef MRI_COMMIT_H
+#define MRI_COMMIT_H
+
+#include "shard_read.h"
+#include "split.h"
+
+#define MRI_SPLIT_SALT "millrace-split-1"
+
+typedef struct mri_stats {
+    uint32_t channels;
+    mr_channel_stats *channel;
+} mri_stats;
+
+typedef struct mri_making {
+    const mri_commit *in;
+    mri_shard **shards;
+    mri_unit *units; /* ascending by uid */
+    uint64_t count;
+    uint32_t **ranks; /* [splits] */
+    uint64_t *split_counts;
+    uint64_t *class_counts;
+    mri_stats *stats; /* [(splits + 1) * fields]; the last split is "all" */
+    mri_split_result split_result;
+    uint8_t content_id[16];
+    uint8_t index_hash[16];
+    uint64_t index_bytes;
+} mri_making;
+
+/* Pack the manifest and create it exclusively: this is the commit. */
+MR_USE_RESULT mr_err mri_manifest_write(const mri_making *m,
+                                        uint64_t generation, mr_diag *diag);
+
+#endif

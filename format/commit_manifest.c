@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* commit_manifest.c - what was computed of a generation, as its manifest. */
+#include "commit.h"
+
+#include "dataset_read.h"
+#include "manifest.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+#include <mri/file.h>
+#include <mri/hash.h>
+#include <mri/json.h>
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+/* All that protobuf-c points into while it packs. */
+typedef struct manifest_parts {
+    Mri__PbSchema schema;
+    Mri__PbField *fields;
+    Mri__PbField **field_list;
+    Mri__PbShard *shards;
+    Mri__PbShard **shard_list;
+    Mri__PbSplit *splits;
+    Mri__PbSplit **split_list;
+    Mri__PbStatistics *statistics;
+    Mri__PbStatistics **statistics_list;
+    Mri__PbChannel *channels;
+    Mri__PbChannel **channel_list;
+    Mri__PbMoments *moments;
+    mri_json recipe;
+} manifest_parts;
+
+static char *
+text(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+static bool
+fill_schema(manifest_parts *p, const mri_schema *schema)
+{
+    size_t n = schema->field_count;
+
+    p->fields = mri_alloc(n, sizeof *p->fields);
+    p->field_list = mri_alloc(n, sizeof *p->field_list);
+    if (p->fields == NULL || p->field_list == NULL) {
+        return false;
+    }
+    mri__pb_schema__init(&p->schema);
+    for (size_t i = 0; i < n; i++) {
+        mri__pb_field__init(&p->fields[i]);
+        p->fields[i].name = text(schema->field_names[i]);
+        p->fields[i].kind = schema->field_kinds[i];
+        p->field_list[i] = &p->fields[i];
+    }
+    p->schema.n_fields = n;
+    p->schema.fields = p->field_list;
+    p->schema.n_classes = schema->class_count;
+    p->schema.classes = (char **)(uintptr_t)schema->classes;
+    p->schema.config = text(schema->config);
+    p->schema.writer = text("");
+    return true;
+}
+
+static bool
+fill_shards(manifest_parts *p, const mri_commit *in)
+{
+    p->shards = mri_alloc(in->shard_count, sizeof *p->shards);
+    p->shard_list = mri_alloc(in->shard_count, sizeof *p->shard_list);
+    if (p->shards == NULL || p->shard_list == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < in->shard_count; i++) {
+        const mri_shard_ref *ref = &in->shards[i];
+        Mri__PbShard *s = &p->shards[i];
+
+        mri__pb_shard__init(s);
+        s->id = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)ref->id};
+        s->plan_tag =
+            (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)ref->plan_tag};
+        s->bytes = ref->bytes;
+        s->foot_hash = ref->foot_hash;
+        s->samples = ref->samples;
+        s->raw_bytes = ref->raw_bytes;
+        p->shard_list[i] = s;
+    }
+    return true;
+}
+
+static bool
+fill_splits(manifest_parts *p, const mri_making *c)
+{
+    uint32_t n = c->in->split_count;
+
+    p->splits = mri_alloc(n, sizeof *p->splits);
+    p->split_list = mri_alloc(n, sizeof *p->split_list);
+    if (p->splits == NULL || p->split_list == NULL) {
+        return false;
+    }
+    mri_json_object(&p->recipe);
+    mri_json_put_text(&p->recipe, "salt", MRI_SPLIT_SALT);
+    mri_json_put_text(&p->recipe, "origin",
+                      c->in->given_split != NULL ? "source" : "hash");
+    mri_json_key(&p->recipe, "shares");
+    mri_json_array(&p->recipe);
+    for (uint32_t i = 0; i < n; i++) {
+        mri__pb_split__init(&p->splits[i]);
+        p->splits[i].name = text(c->in->split_names[i]);
+        p->splits[i].count = c->split_counts[i];
+        p->split_list[i] = &p->splits[i];
+        mri_json_f64(&p->recipe, c->in->split_shares[i]);
+    }
+    mri_json_end(&p->recipe);
+    mri_json_end(&p->recipe);
+    return mri_json_done(&p->recipe) != NULL;
+}
+
+static void
+fill_moments(Mri__PbMoments *pb, const mr_moments *m)
+{
+    mri__pb_moments__init(pb);
+    pb->count = m->count;
+    pb->min = m->min;
+    pb->max = m->max;
+    pb->sum = m->sum;
+    pb->sum_squares = m->sum_squares;
+}
+
+static bool
+fill_statistics(manifest_parts *p, const mri_making *c)
+{
+    uint32_t fields = c->in->schema->field_count;
+    size_t n = (size_t)(c->in->split_count + 1) * fields, channels = 0, k = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        channels += c->stats[i].channels;
+    }
+    p->statistics = mri_alloc(n, sizeof *p->statistics);
+    p->statistics_list = mri_alloc(n, sizeof *p->statistics_list);
+    p->channels = mri_alloc(channels, sizeof *p->channels);
+    p->channel_list = mri_alloc(channels, sizeof *p->channel_list);
+    p->moments = mri_alloc(channels * 3, sizeof *p->moments);
+    if (p->statistics == NULL || p->statistics_list == NULL ||
+        p->channels == NULL || p->channel_list == NULL || p->moments == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        Mri__PbStatistics *s = &p->statistics[i];
+        uint32_t split = (uint32_t)(i / fields);
+
+        mri__pb_statistics__init(s);
+        s->split =
+            text(split < c->in->split_count ? c->in->split_names[split] : "");
+        s->field = text(c->in->schema->field_names[i % fields]);
+        s->n_channels = c->stats[i].channels;
+        s->channels = p->channel_list + k;
+        p->statistics_list[i] = s;
+        for (uint32_t ch = 0; ch < c->stats[i].channels; ch++, k++) {
+            const mr_channel_stats *from = &c->stats[i].channel[ch];
+            Mri__PbChannel *to = &p->channels[k];
+
+            mri__pb_channel__init(to);
+            to->all = &p->moments[3 * k];
+            to->nonzero = &p->moments[3 * k + 1];
+            to->unit = &p->moments[3 * k + 2];
+            fill_moments(to->all, &from->all);
+            fill_moments(to->nonzero, &from->nonzero);
+            fill_moments(to->unit, &from->unit);
+            to->non_finite = from->non_finite;
+            p->channel_list[k] = to;
+        }
+    }
+    return true;
+}
+
+static void
+release_parts(manifest_parts *p)
+{
+    mri_free(p->fields);
+    mri_free(p->field_list);
+    mri_free(p->shards);
+    mri_free(p->shard_list);
+    mri_free(p->splits);
+    mri_free(p->split_list);
+    mri_free(p->statistics);
+    mri_free(p->statistics_list);
+    mri_free(p->channels);
+    mri_free(p->channel_list);
+    mri_free(p->moments);
+    mri_json_release(&p->recipe);
+}
+
+/* SHA-256 of the manifest before: a chain that nobody can rewrite unseen. */
+static mr_err
+hash_parent(const mr_dataset *parent, uint8_t out[32], mr_diag *diag)
+{
+    char *path = mri_manifest_path(parent->dir, mr_dataset_generation(parent));
+    mri_bytes b = {0};
+    mr_err err = path != NULL
+                     ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag)
+                     : no_memory(diag);
+
+    if (err == MR_OK) {
+        mri_sha256_of(out, b.data, b.len);
+    }
+    mri_bytes_release(&b);
+    mri_free(path);
+    return err;
+}
+
+static void
+fill_manifest(Mri__PbManifest *pb, manifest_parts *p, const mri_making *c)
+{
+    pb->schema = &p->schema;
+    pb->n_shards = c->in->shard_count;
+    pb->shards = p->shard_list;
+    pb->n_splits = c->in->split_count;
+    pb->splits = p->split_list;
+    pb->split_recipe = (char *)p->recipe.out.data;
+    pb->n_statistics =
+        (size_t)(c->in->split_count + 1) * c->in->schema->field_count;
+    pb->statistics = p->statistics_list;
+    pb->samples = c->count;
+    pb->groups = c->split_result.groups;
+    pb->leaks = c->split_result.joined;
+    pb->quarantined = c->in->quarantined;
+    pb->index_hash =
+        (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)c->index_hash};
+    pb->index_bytes = c->index_bytes;
+    pb->content_id =
+        (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)c->content_id};
+    pb->layout = text(c->in->layout);
+    pb->n_class_counts = c->in->schema->class_count;
+    pb->class_counts = c->class_counts;
+}
+
+mr_err
+mri_manifest_write(const mri_making *c, uint64_t generation, mr_diag *diag)
+{
+    Mri__PbManifest pb = MRI__PB_MANIFEST__INIT;
+    manifest_parts parts = {0};
+    uint8_t parent[32];
+    mri_bytes file = {0};
+    char *path = mri_manifest_path(c->in->dir, generation);
+    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+
+    if (err == MR_OK &&
+        (!fill_schema(&parts, c->in->schema) || !fill_shards(&parts, c->in) ||
+         !fill_splits(&parts, c) || !fill_statistics(&parts, c))) {
+        err = no_memory(diag);
+    }
+    if (err == MR_OK && c->in->parent != NULL) {
+        err = hash_parent(c->in->parent, parent, diag);
+        pb.parent = (ProtobufCBinaryData){32, parent};
+        pb.dataset_id = (ProtobufCBinaryData){
+            16, (uint8_t *)(uintptr_t)mr_dataset_id(c->in->parent)};
+    }
+    if (err == MR_OK) {
+        pb.generation = generation;
+        fill_manifest(&pb, &parts, c);
+        if (!mri_manifest_build(&file, &pb)) {
+            err = no_memory(diag);
+        }
+    }
+    if (err == MR_OK) {
+        err = mri_file_put(path, file.data, file.len, MRI_PUT_NEW, diag);
+    }
+    release_parts(&parts);
+    mri_bytes_release(&file);
+    mri_free(path);
+    return err;
+}

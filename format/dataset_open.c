@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dataset_open.c - find a generation, check its manifest and index. */
+#include "dataset_read.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+#include <mri/hash.h>
+#include <mri/opt.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+static bool
+is_folder(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* "x.mr@42" is generation 42 of x.mr, unless a folder has that very name. */
+static mr_err
+split_path(const char *path, char **dir, uint64_t *generation, mr_diag *diag)
+{
+    const char *at = strrchr(path, '@');
+
+    *generation = 0;
+    *dir = mri_strdup(path);
+    if (*dir == NULL) {
+        return no_memory(diag);
+    }
+    if (at != NULL && !is_folder(path) && mri_parse_u64(at + 1, generation)) {
+        (*dir)[at - path] = '\0';
+    }
+    return MR_OK;
+}
+
+/* No manifest: say what the folder is instead. */
+static mr_err
+not_a_dataset(const char *dir, mr_diag *diag)
+{
+    char *journal = mri_path_join(dir, "journal");
+    mr_err err;
+
+    if (!is_folder(dir)) {
+        err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
+                       "this is a file, not a dataset folder");
+    } else if (journal != NULL && is_folder(journal)) {
+        err = mri_fail(diag, MRI_E_UNFINISHED, MR_NOWHERE,
+                       "the ingest into it is not finished");
+    } else {
+        err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
+                       "no dataset: there is no manifest in it");
+    }
+    mri_free(journal);
+    mri_diag_in(diag, dir);
+    return err;
+}
+
+static mr_err
+find_generation(const char *dir, uint64_t *generation, mr_diag *diag)
+{
+    uint64_t latest, wanted = *generation;
+    struct stat st;
+    mr_err err;
+
+    if (stat(dir, &st) != 0) {
+        err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
+                       strerror(errno));
+        mri_diag_in(diag, dir);
+        return err;
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        return not_a_dataset(dir, diag);
+    }
+    err = mri_generation_latest(dir, &latest, diag);
+    if (err != MR_OK) {
+        return err;
+    }
+    if (latest == 0) {
+        return not_a_dataset(dir, diag);
+    }
+    if (wanted > latest) {
+        err = mri_fail(diag, MRI_E_GENERATION, MR_NOWHERE,
+                       "generation %llu does not exist; the latest is %llu",
+                       (unsigned long long)wanted, (unsigned long long)latest);
+        mri_diag_in(diag, dir);
+        return err;
+    }
+    *generation = wanted != 0 ? wanted : latest;
+    return MR_OK;
+}
+
+static mr_err
+load_manifest(mr_dataset *ds, uint64_t generation, mr_diag *diag)
+{
+    char *path = mri_manifest_path(ds->dir, generation);
+    mri_bytes b = {0};
+    uint8_t digest[32];
+    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+
+    if (err == MR_OK) {
+        err = mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_manifest_parse(&ds->manifest, b.data, b.len, diag);
+        mri_diag_in(err != MR_OK ? diag : NULL, path);
+    }
+    if (err == MR_OK && ds->manifest->generation != generation) {
+        err = mri_fail(diag, MRI_E_MANIFEST, MRI_MANIFEST_HEAD,
+                       "a manifest of generation %llu under another name",
+                       (unsigned long long)ds->manifest->generation);
+        mri_diag_in(diag, path);
+    }
+    if (err == MR_OK && ds->manifest->dataset_id.len == 16) {
+        memcpy(ds->id, ds->manifest->dataset_id.data, 16);
+    } else if (err == MR_OK) { /* the first names all that follow */
+        mri_sha256_of(digest, b.data, b.len);
+        memcpy(ds->id, digest, 16);
+    }
+    mri_bytes_release(&b);
+    mri_free(path);
+    return err;
+}
+
+static mr_err
+open_index(mr_dataset *ds, mr_diag *diag)
+{
+    const Mri__PbManifest *m = ds->manifest;
+    char *path = mri_index_path(ds->dir, m->generation);
+    mr_err err = path != NULL
+                     ? mri_index_open(&ds->index, path, m->index_hash.data,
+                                      ds->use_map, diag)
+                     : no_memory(diag);
+
+    mri_free(path);
+    if (err != MR_OK) {
+        return err;
+    }
+    if (ds->index.count != m->samples || ds->index.splits != m->n_splits) {
+        return mri_fail(diag, MRI_E_INDEX, 16,
+                        "manifest and index count differently");
+    }
+    for (uint32_t i = 0; i < ds->index.splits; i++) {
+        if (ds->index.split_counts[i] != m->splits[i]->count) {
+            return mri_fail(diag, MRI_E_INDEX, MRI_INDEX_HEAD,
+                            "manifest and index count split %s differently",
+                            m->splits[i]->name);
+        }
+    }
+    return MR_OK;
+}
+
+static mr_moments
+moments_of(const Mri__PbMoments *pb)
+{
+    if (pb == NULL) {
+        return (mr_moments){0};
+    }
+    return (mr_moments){pb->count, pb->min, pb->max, pb->sum, pb->sum_squares};
+}
+
+static mr_err
+load_stats(mr_dataset *ds, mr_diag *diag)
+{
+    const Mri__PbManifest *m = ds->manifest;
+
+    ds->stats = mri_alloc(m->n_statistics, sizeof *ds->stats);
+    if (ds->stats == NULL) {
+        return no_memory(diag);
+    }
+    for (size_t i = 0; i < m->n_statistics; i++) {
+        const Mri__PbStatistics *pb = m->statistics[i];
+        mri_split_stats *s = &ds->stats[i];
+
+        s->channel = mri_alloc(pb->n_channels, sizeof *s->channel);
+        if (s->channel == NULL) {
+            return no_memory(diag);
+        }
+        s->channels = (uint32_t)pb->n_channels;
+        s->field = UINT32_MAX;
+        for (uint32_t f = 0; f < m->schema->n_fields; f++) {
+            if (strcmp(m->schema->fields[f]->name, pb->field) == 0) {
+                s->field = f;
+            }
+        }
+        for (uint32_t c = 0; c < s->channels; c++) {
+            s->channel[c].all = moments_of(pb->channels[c]->all);
+            s->channel[c].nonzero = moments_of(pb->channels[c]->nonzero);
+            s->channel[c].unit = moments_of(pb->channels[c]->unit);
+            s->channel[c].non_finite = pb->channels[c]->non_finite;
+        }
+    }
+    return MR_OK;
+}
+
+mr_err
+mr_dataset_open(mr_dataset **out, const char *path, mr_diag *diag)
+{
+    const char *no_map = getenv("MILLRACE_NO_MMAP");
+    mr_dataset *ds = mri_alloc(1, sizeof *ds);
+    uint64_t generation;
+    mr_err err;
+
+    *out = NULL;
+    if (ds == NULL) {
+        return no_memory(diag);
+    }
+    ds->use_map = no_map == NULL || *no_map == '\0';
+    ds->index.file.fd = -1;
+    pthread_mutex_init(&ds->lock, NULL);
+    err = split_path(path, &ds->dir, &generation, diag);
+    if (err == MR_OK) {
+        err = find_generation(ds->dir, &generation, diag);
+    }
+    if (err == MR_OK) {
+        err = load_manifest(ds, generation, diag);
+    }
+    if (err == MR_OK) {
+        err = open_index(ds, diag);
+    }
+    if (err == MR_OK) {
+        err = load_stats(ds, diag);
+    }
+    if (err == MR_OK) {
+        ds->slots = mri_alloc(ds->manifest->n_shards, sizeof *ds->slots);
+        err = ds->slots != NULL ? MR_OK : no_memory(diag);
+    }
+    if (err != MR_OK) {
+        mri_diag_in(diag, path);
+        mr_dataset_close(ds);
+        return err;
+    }
+    *out = ds;
+    return MR_OK;
+}
+
+void
+mr_dataset_close(mr_dataset *ds)
+{
+    if (ds == NULL) {
+        return;
+    }
+    for (size_t i = 0; ds->slots != NULL && i < ds->manifest->n_shards; i++) {
+        mri_shard_close(ds->slots[i].shard);
+        mri_free(ds->slots[i].class_map);
+        mri_free(ds->slots[i].field_map);
+    }
+    for (size_t i = 0; ds->stats != NULL && i < ds->manifest->n_statistics;
+         i++) {
+        mri_free(ds->stats[i].channel);
+    }
+    mri_free(ds->stats);
+    mri_free(ds->slots);
+    mri_index_close(&ds->index);
+    mri_manifest_free(ds->manifest);
+    pthread_mutex_destroy(&ds->lock);
+    mri_free(ds->dir);
+    mri_free(ds);
+}

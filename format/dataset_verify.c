@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dataset_verify.c - prove a whole dataset folder.
+ *
+ * Manifests and their chain, each generation's index, every shard that any
+ * manifest names, the lines of history and quarantine, and that nothing else
+ * lies in the folder.
+ */
+#include "dataset_read.h"
+
+#include <mri/alloc.h>
+#include <mri/dataset.h>
+#include <mri/error.h>
+#include <mri/hash.h>
+#include <mri/thread.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct verify {
+    const char *dir;
+    mri_damage_fn *tell;
+    void *user;
+    const mr_watch *watch;
+    mri_dataset_verified *out;
+    mri_shard_ref *refs; /* of all generations, by id, each once */
+    size_t ref_count;
+    uint64_t total_bytes, done_bytes;
+    pthread_mutex_t lock; /* around tell, watch and out */
+} verify;
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+static void
+report(verify *v, const char *sample, const mr_diag *diag)
+{
+    pthread_mutex_lock(&v->lock);
+    v->out->damages++;
+    v->tell(v->user, sample, diag);
+    pthread_mutex_unlock(&v->lock);
+}
+
+static void
+tell_shard(void *user, const char *sample, const mr_diag *diag)
+{
+    report(user, sample, diag);
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+    return memcmp(((const mri_shard_ref *)a)->id,
+                  ((const mri_shard_ref *)b)->id, 16);
+}
+
+static bool
+add_ref(verify *v, const mri_shard_ref *ref)
+{
+    mri_shard_ref *grown;
+
+    for (size_t i = 0; i < v->ref_count; i++) {
+        if (memcmp(v->refs[i].id, ref->id, 16) == 0) {
+            return true;
+        }
+    }
+    grown = mri_resize(v->refs, v->ref_count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    v->refs = grown;
+    v->refs[v->ref_count++] = *ref;
+    v->total_bytes += ref->bytes;
+    return true;
+}
+
+/* Manifest and index of one generation; `parent` is the hash of the manifest
+ * before and becomes that of this one. */
+static mr_err
+check_generation(verify *v, uint64_t generation, uint8_t parent[32],
+                 bool *chained, mr_diag *diag)
+{
+    char *path = mri_manifest_path(v->dir, generation);
+    char name[512];
+    mri_bytes b = {0};
+    mr_dataset *ds = NULL;
+    mr_diag why = {0};
+    mr_err err;
+
+    (void)snprintf(name, sizeof name, "%s@%llu", v->dir,
+                   (unsigned long long)generation);
+    err = path != NULL ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, &why)
+                       : no_memory(&why);
+    if (err == MR_OK) {
+        err = mr_dataset_open(&ds, name, &why);
+    }
+    if (err == MR_OK) {
+        const Mri__PbManifest *m = ds->manifest;
+
+        if (*chained && generation > 1 &&
+            (m->parent.len != 32 || memcmp(m->parent.data, parent, 32) != 0)) {
+            (void)mri_fail(&why, MRI_E_CHAIN, MRI_MANIFEST_HEAD,
+                           "does not follow from generation %llu",
+                           (unsigned long long)generation - 1);
+            err = MR_ECORRUPT;
+        }
+        for (size_t i = 0; i < m->n_shards; i++) {
+            mri_shard_ref ref;
+
+            mri_dataset_shard_ref(m, i, &ref);
+            if (!add_ref(v, &ref)) {
+                err = no_memory(&why);
+            }
+        }
+        if (err == MR_OK) {
+            err = mri_index_check_all(&ds->index, &why);
+        }
+    }
+    *chained = b.data != NULL;
+    if (b.data != NULL) {
+        mri_sha256_of(parent, b.data, b.len);
+    }
+    mr_dataset_close(ds);
+    mri_bytes_release(&b);
+    if (err == MR_ENOMEM && diag != NULL) {
+        *diag = why;
+    } else if (err != MR_OK) {
+        mri_diag_in(&why, path);
+        report(v, NULL, &why);
+        err = MR_OK;
+    }
+    mri_free(path);
+    return err;
+}
+
+static mr_err
+check_shard(void *arg, size_t task, unsigned worker, mr_diag *diag)
+{
+    verify *v = arg;
+    const mri_shard_ref *ref = &v->refs[task];
+    char *path = mri_shard_path(v->dir, ref->id);
+    mri_verified got = {0};
+    mr_diag why = {0};
+    mr_err err;
+
+    (void)worker;
+    if (path == NULL) {
+        return no_memory(diag);
+    }
+    if (v->watch != NULL && v->watch->stop != NULL &&
+        v->watch->stop(v->watch->user)) {
+        mri_free(path);
+        return mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
+    }
+    err = mri_shard_verify(path, ref, tell_shard, v, &got, &why);
+    if (err == MR_EIO) { /* gone or unreadable is damage as well */
+        report(v, NULL, &why);
+        err = MR_OK;
+    } else if (err != MR_OK && diag != NULL) {
+        *diag = why;
+    }
+    pthread_mutex_lock(&v->lock);
+    v->out->shards.bytes += got.bytes;
+    v->out->shards.frames += got.frames;
+    v->out->shards.samples += got.samples;
+    v->done_bytes += ref->bytes;
+    if (v->watch != NULL && v->watch->progress != NULL) {
+        mr_progress now = {"bytes", v->done_bytes, v->total_bytes,
+                           v->out->damages, v->done_bytes};
+
+        v->watch->progress(v->watch->user, &now);
+    }
+    pthread_mutex_unlock(&v->lock);
+    mri_free(path);
+    return err;
+}
+
+/* The offset of the first line that fails its checksum, or MR_NOWHERE. */
+static uint64_t
+first_bad_line(mri_bytes *b)
+{
+    char *line = (char *)b->data, *end = line + b->len;
+
+    while (line < end) {
+        char *newline = memchr(line, '\n', (size_t)(end - line));
+
+        if (newline == NULL ||
+            memchr(line, '\0', (size_t)(newline - line)) != NULL) {
+            return (uint64_t)(line - (char *)b->data);
+        }
+        if (mri_crc_line_check(line) == NULL) {
+            return (uint64_t)(line - (char *)b->data);
+        }
+        line = newline + 1;
+    }
+    return MR_NOWHERE;
+}
+
+/* Every line of a file of ours must give its checksum. */
+static void
+check_lines(verify *v, const char *path)
+{
+    mri_bytes b = {0};
+    mr_diag why = {0};
+    uint64_t at;
+    mr_err err = mri_file_load(path, (uint64_t)1 << 32, &b, &why);
+
+    if (err == MR_OK) {
+        at = first_bad_line(&b);
+        if (at != MR_NOWHERE) {
+            err = mri_fail(&why, MRI_E_LINE, at, "a line fails its checksum");
+            mri_diag_in(&why, path);
+        }
+    }
+    if (err != MR_OK) {
+        report(v, NULL, &why);
+    }
+    mri_bytes_release(&b);
+}
+
+static void
+unknown_file(verify *v, const char *path)
+{
+    mr_diag why = {0};
+
+    (void)mri_fail(&why, MRI_E_UNKNOWN_FILE, MR_NOWHERE,
+                   "this does not belong to the dataset");
+    mri_diag_in(&why, path);
+    report(v, NULL, &why);
+}
+
+typedef void each_fn(verify *v, const char *name, const char *path);
+
+static void
+each_entry(verify *v, const char *dir, each_fn *fn)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        char *path;
+
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) {
+            continue;
+        }
+        path = mri_path_join(dir, e->d_name);
+        if (path != NULL) {
+            fn(v, e->d_name, path);
+        }
+        mri_free(path);
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+}
+
+static void
+in_shards(verify *v, const char *name, const char *path)
+{
+    mri_shard_ref key;
+    char copy[33];
+
+    if (strlen(name) != 36 || strcmp(name + 32, ".mrs") != 0) {
+        unknown_file(v, path);
+        return;
+    }
+    memcpy(copy, name, 32);
+    copy[32] = '\0';
+    if (!mri_unhex(key.id, 16, copy)) {
+        unknown_file(v, path);
+    } else if (v->ref_count == 0 || bsearch(&key, v->refs, v->ref_count,
+                                            sizeof key, by_id) == NULL) {
+        v->out->orphans++; /* left by a commit that was cut off */
+    }
+}
+
+static void
+in_shards_folder(verify *v, const char *name, const char *path)
+{
+    if (strlen(name) != 2) {
+        unknown_file(v, path);
+        return;
+    }
+    each_entry(v, path, in_shards);
+}
+
+static void
+in_quarantine(verify *v, const char *name, const char *path)
+{
+    if (strlen(name) < 6 || strcmp(name + strlen(name) - 6, ".jsonl") != 0) {
+        unknown_file(v, path);
+        return;
+    }
+    check_lines(v, path);
+}
+
+static void
+in_dataset(verify *v, const char *name, const char *path)
+{
+    unsigned long long generation;
+    int end = 0;
+
+    if (strcmp(name, "shards") == 0) {
+        each_entry(v, path, in_shards_folder);
+    } else if (strcmp(name, "quarantine") == 0) {
+        each_entry(v, path, in_quarantine);
+    } else if (strcmp(name, "history.jsonl") == 0) {
+        check_lines(v, path);
+    } else if (strcmp(name, "journal") != 0 &&
+               mri_generation_of_name(name) == 0 &&
+               (sscanf(name, "index.%llu.mri%n", &generation, &end) != 1 ||
+                end == 0 || name[end] != '\0')) {
+        unknown_file(v, path);
+    }
+}
+
+static mr_err
+verify_all(verify *v, unsigned workers, mr_diag *diag)
+{
+    uint64_t latest;
+    uint8_t parent[32] = {0};
+    bool chained = true;
+    mri_pool *pool;
+    mr_err err = mri_generation_latest(v->dir, &latest, diag);
+
+    if (err == MR_OK && latest == 0) {
+        mr_dataset *none;
+
+        err = mr_dataset_open(&none, v->dir, diag); /* it says what is wrong */
+        return err == MR_OK ? MR_EFORMAT : err;
+    }
+    for (uint64_t g = 1; err == MR_OK && g <= latest; g++) {
+        err = check_generation(v, g, parent, &chained, diag);
+        v->out->generations++;
+    }
+    if (err == MR_OK) {
+        err = mri_pool_open(&pool, workers, diag);
+    }
+    if (err != MR_OK) {
+        return err;
+    }
+    if (v->ref_count != 0) {
+        qsort(v->refs, v->ref_count, sizeof *v->refs, by_id);
+    }
+    v->out->shard_count = (uint32_t)v->ref_count;
+    err = mri_pool_run(pool, v->ref_count, check_shard, v, diag);
+    mri_pool_close(pool);
+    if (err == MR_OK) {
+        each_entry(v, v->dir, in_dataset);
+    }
+    return err;
+}
+
+mr_err
+mri_dataset_verify(const char *dir, unsigned workers, mri_damage_fn *tell,
+                   void *user, const mr_watch *watch, mri_dataset_verified *out,
+                   mr_diag *diag)
+{
+    verify v = {
+        .dir = dir, .tell = tell, .user = user, .watch = watch, .out = out};
+    mr_err err;
+
+    *out = (mri_dataset_verified){0};
+    pthread_mutex_init(&v.lock, NULL);
+    err = verify_all(&v, workers, diag);
+    out->shards.damages = out->damages;
+    pthread_mutex_destroy(&v.lock);
+    mri_free(v.refs);
+    return err;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lock.c - one writer a folder, and lines that carry their own checksum. */
+#include <mri/dataset.h>
+
+#include <mri/alloc.h>
+#include <mri/crc32c.h>
+#include <mri/error.h>
+#include <mri/file.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* Who holds a lock, as the holder wrote it. */
+static mr_err
+held(const char *path, int fd, mr_diag *diag)
+{
+    char who[128] = "";
+    ssize_t n = pread(fd, who, sizeof who - 1, 0);
+    mr_err err;
+
+    who[n > 0 ? n : 0] = '\0';
+    who[strcspn(who, "\n")] = '\0';
+    err = mri_fail(diag, MRI_E_LOCKED, MR_NOWHERE, "held by %s",
+                   who[0] != '\0' ? who : "another process");
+    mri_diag_in(diag, path);
+    return err;
+}
+
+/* The file that we locked is still the one that the name leads to. */
+static bool
+still_named(int fd, const char *path)
+{
+    struct stat mine, named;
+
+    return fstat(fd, &mine) == 0 && stat(path, &named) == 0 &&
+           mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
+}
+
+mr_err
+mri_lock_take(mri_lock *lock, const char *path, mr_diag *diag)
+{
+    char host[64] = "", who[128];
+    int fd;
+
+    *lock = (mri_lock){.fd = -1};
+    for (;;) {
+        mr_err err = mri_file_open(&fd, path, O_RDWR | O_CREAT, 0666, diag);
+
+        if (err != MR_OK) {
+            return err;
+        }
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            err = held(path, fd, diag);
+            mri_file_drop(&fd);
+            return err;
+        }
+        if (still_named(fd, path)) {
+            break;
+        }
+        mri_file_drop(&fd); /* its holder removed it meanwhile */
+    }
+    lock->path = mri_strdup(path);
+    if (lock->path == NULL) {
+        mri_file_drop(&fd);
+        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
+    lock->fd = fd;
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(who, sizeof who, "pid %ld on %s\n", (long)getpid(), host);
+    (void)!ftruncate(fd, 0); /* the text helps, the lock is the kernel's */
+    (void)!pwrite(fd, who, strlen(who), 0);
+    return MR_OK;
+}
+
+void
+mri_lock_release(mri_lock *lock)
+{
+    if (lock->path != NULL) {
+        (void)mri_file_now()->unlink(lock->path);
+        mri_file_drop(&lock->fd);
+        mri_free(lock->path);
+    }
+    *lock = (mri_lock){.fd = -1};
+}
+
+bool
+mri_crc_line_add(mri_bytes *out, const char *json)
+{
+    return mri_bytes_text(out, "%08x %s\n", mri_crc32c(0, json, strlen(json)),
+                          json);
+}
+
+const char *
+mri_crc_line_check(char *line)
+{
+    unsigned crc;
+    int n = 0;
+
+    line[strcspn(line, "\n")] = '\0';
+    if (sscanf(line, "%8x %n", &crc, &n) != 1 || n != 9 ||
+        crc != mri_crc32c(0, line + n, strlen(line + n))) {
+        return NULL;
+    }
+    return line + n;
+}
+
+mr_err
+mri_history_add(const char *dir, const char *json, mr_diag *diag)
+{
+    char *path = mri_path_join(dir, "history.jsonl");
+    mri_bytes line = {0};
+    uint64_t size = 0;
+    int fd = -1;
+    mr_err err = MR_OK;
+
+    if (path == NULL || !mri_crc_line_add(&line, json)) {
+        err = mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
+    if (err == MR_OK) {
+        err = mri_file_open(&fd, path, O_RDWR | O_CREAT, 0666, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_file_size(fd, path, &size, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_file_write(fd, path, line.data, line.len, size, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_file_sync(fd, path, diag);
+    }
+    mri_file_drop(&fd);
+    mri_bytes_release(&line);
+    mri_free(path);
+    return err;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* manifest.c - the file that makes a generation. */
+#include "manifest.h"
+
+#include "frame.h"
+#include "meta.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+#include <mri/file.h>
+#include <mri/hash.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const uint8_t magic[8] = {0x89, 'M', 'R', 'M', '\r', '\n', 0x1A, '\n'};
+
+static bool
+sum_of(const uint8_t *head, const uint8_t *payload, size_t bytes, uint64_t *out)
+{
+    mri_xxh3_state *s = mri_xxh3_begin();
+
+    if (s == NULL) {
+        return false;
+    }
+    mri_xxh3_add(s, head, MRI_MANIFEST_HEAD - 8);
+    mri_xxh3_add(s, payload, bytes);
+    *out = mri_xxh3_end(s);
+    mri_xxh3_free(s);
+    return true;
+}
+
+bool
+mri_manifest_build(mri_bytes *out, const Mri__PbManifest *pb)
+{
+    uint64_t sum;
+
+    if (!mri_bytes_zero(out, MRI_MANIFEST_HEAD) ||
+        !mri_pb_pack(out, &pb->base)) {
+        return false;
+    }
+    memcpy(out->data, magic, 8);
+    mri_put16(out->data + 8, MRI_VERSION_MAJOR);
+    mri_put16(out->data + 10, MRI_VERSION_MINOR);
+    mri_put64(out->data + 16, out->len - MRI_MANIFEST_HEAD);
+    if (!sum_of(out->data, out->data + MRI_MANIFEST_HEAD,
+                out->len - MRI_MANIFEST_HEAD, &sum)) {
+        return false;
+    }
+    mri_put64(out->data + 24, sum);
+    return true;
+}
+
+static bool
+sizes_hold(const Mri__PbManifest *pb)
+{
+    if (pb->schema == NULL || pb->index_hash.len != 16 ||
+        pb->content_id.len != 16 ||
+        (pb->dataset_id.len != 16 && pb->dataset_id.len != 0)) {
+        return false;
+    }
+    for (size_t i = 0; i < pb->n_shards; i++) {
+        if (pb->shards[i]->id.len != 16 || pb->shards[i]->plan_tag.len != 16) {
+            return false;
+        }
+    }
+    return true;
+}
+
+mr_err
+mri_manifest_parse(Mri__PbManifest **out, const uint8_t *p, size_t bytes,
+                   mr_diag *diag)
+{
+    mri_pb_alloc a;
+    uint64_t sum;
+
+    *out = NULL;
+    if (bytes < MRI_MANIFEST_HEAD || memcmp(p, magic, 8) != 0) {
+        return mri_fail(diag, MRI_E_MANIFEST, 0,
+                        "this is no manifest: the magic is missing");
+    }
+    if (mri_get64(p + 16) != bytes - MRI_MANIFEST_HEAD) {
+        return mri_fail(
+            diag, MRI_E_MANIFEST, 16,
+            "incomplete: %zu bytes are there, %llu were written", bytes,
+            (unsigned long long)mri_get64(p + 16) + MRI_MANIFEST_HEAD);
+    }
+    if (!sum_of(p, p + MRI_MANIFEST_HEAD, bytes - MRI_MANIFEST_HEAD, &sum)) {
+        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
+    if (sum != mri_get64(p + 24)) {
+        return mri_fail(diag, MRI_E_MANIFEST, 0,
+                        "the manifest fails its checksum");
+    }
+    if (mri_get16(p + 8) != MRI_VERSION_MAJOR) {
+        return mri_fail(diag, MRI_E_VERSION, 8,
+                        "format version %u; this millrace reads version %d",
+                        mri_get16(p + 8), MRI_VERSION_MAJOR);
+    }
+    mri_pb_alloc_init(&a, bytes);
+    *out = mri__pb_manifest__unpack(&a.base, bytes - MRI_MANIFEST_HEAD,
+                                    p + MRI_MANIFEST_HEAD);
+    if (*out == NULL || !sizes_hold(*out)) {
+        mri_manifest_free(*out);
+        *out = NULL;
+        return mri_fail(diag, MRI_E_MANIFEST, MRI_MANIFEST_HEAD,
+                        "the manifest cannot be read");
+    }
+    return MR_OK;
+}
+
+void
+mri_manifest_free(Mri__PbManifest *pb)
+{
+    mri_pb_alloc a;
+
+    mri_pb_alloc_init(&a, 0);
+    if (pb != NULL) {
+        mri__pb_manifest__free_unpacked(pb, &a.base);
+    }
+}
+
+static char *
+path_of(const char *dir, const char *stem, const char *end, uint64_t generation)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof name, "%s.%06" PRIu64 ".%s", stem, generation,
+                   end);
+    return mri_path_join(dir, name);
+}
+
+char *
+mri_manifest_path(const char *dir, uint64_t generation)
+{
+    return path_of(dir, "manifest", "pb", generation);
+}
+
+char *
+mri_index_path(const char *dir, uint64_t generation)
+{
+    return path_of(dir, "index", "mri", generation);
+}
+
+uint64_t
+mri_generation_of_name(const char *name)
+{
+    uint64_t generation;
+    int end = 0;
+
+    /* What is not exactly as path_of writes it is somebody else's file. */
+    if (sscanf(name, "manifest.%" SCNu64 ".pb%n", &generation, &end) != 1 ||
+        end == 0 || name[end] != '\0' || name[9] == '-' || name[9] == '+') {
+        return 0;
+    }
+    return generation;
+}
+
+mr_err
+mri_generation_latest(const char *dir, uint64_t *out, mr_diag *diag)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+
+    *out = 0;
+    if (d == NULL) {
+        mr_err err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
+                              strerror(errno));
+        mri_diag_in(diag, dir);
+        return err;
+    }
+    while ((e = readdir(d)) != NULL) {
+        uint64_t generation = mri_generation_of_name(e->d_name);
+
+        *out = generation > *out ? generation : *out;
+    }
+    (void)closedir(d);
+    return MR_OK;
+}

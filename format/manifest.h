@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * manifest.h - the file that makes a generation: manifest.<generation>.pb.
+ * Bytes: docs/shard-format.md, "Manifest".
+ */
+#ifndef MRI_MANIFEST_H
+#define MRI_MANIFEST_H
+
+#include <format.pb-c.h>
+
+#include <mri/bytes.h>
+
+enum { MRI_MANIFEST_HEAD = 32 };
+#define MRI_MANIFEST_LIMIT ((uint64_t)1 << 30)
+
+/* Head and packed message. False: no memory. */
+bool mri_manifest_build(mri_bytes *out, const Mri__PbManifest *pb);
+
+/*
+ * errors  MR_EFORMAT (no magic), MR_EVERSION, MR_ECORRUPT, MR_ENOMEM
+ * owner   *out: mri_manifest_free
+ */
+MR_USE_RESULT mr_err mri_manifest_parse(Mri__PbManifest **out, const uint8_t *p,
+                                        size_t bytes, mr_diag *diag);
+void mri_manifest_free(Mri__PbManifest *pb);
+
+/* dir/manifest.000042.pb and dir/index.000042.mri; mri_free. */
+char *mri_manifest_path(const char *dir, uint64_t generation);
+char *mri_index_path(const char *dir, uint64_t generation);
+
+/* The highest generation there is; 0 if there is none.
+ * errors  MR_EIO  the folder cannot be read */
+MR_USE_RESULT mr_err mri_generation_latest(const char *dir, uint64_t *out,
+                                           mr_diag *diag);
+/* 42 for "manifest.000042.pb", else 0. */
+uint64_t mri_generation_of_name(const char *name);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dataset.h - what `ingest`, `inspect`, `verify` and `export` need of a
+ * dataset beyond the public door: commit a generation, the human side of
+ * samples, proof of a whole folder.
+ */
+#ifndef MRI_DATASET_H
+#define MRI_DATASET_H
+
+#include <mri/bytes.h>
+#include <mri/shard.h>
+
+MRI_BEGIN
+
+/* The human side of a sample; mri_meta_free. */
+MR_USE_RESULT mr_err mri_dataset_meta(const mr_dataset *ds, uint64_t rank,
+                                      mri_meta **out, mr_diag *diag);
+/* The sample whose key that is. O(samples): keys live in meta frames, only
+ * their hashes in rows. MR_EARG if there is none. */
+MR_USE_RESULT mr_err mri_dataset_find_key(const mr_dataset *ds, const char *key,
+                                          uint64_t *rank, mr_diag *diag);
+/* Which split a rank belongs to, or MR_ALL_SAMPLES if to none. */
+MR_USE_RESULT mr_err mri_dataset_split_of(const mr_dataset *ds, uint64_t rank,
+                                          uint32_t *split, mr_diag *diag);
+
+/* Facts of the manifest. */
+typedef struct mri_dataset_facts {
+    const char *dir, *layout, *config, *split_recipe;
+    uint64_t samples, groups, quarantined, leaks;
+    uint32_t shards;
+    uint64_t bytes;     /* of the shards */
+    uint64_t raw_bytes; /* decoded */
+} mri_dataset_facts;
+void mri_dataset_facts_of(const mr_dataset *ds, mri_dataset_facts *out);
+uint64_t mri_dataset_class_count(const mr_dataset *ds, uint32_t class_index);
+mri_field_kind mri_dataset_field_kind(const mr_dataset *ds, uint32_t field);
+void mri_dataset_shard(const mr_dataset *ds, uint32_t i, mri_shard_ref *out);
+
+/* No split was given by the source: the hash decides. */
+#define MRI_SPLIT_BY_HASH UINT32_MAX
+
+typedef struct mri_commit {
+    const char *dir;
+    const mr_dataset *parent;    /* NULL: the first generation */
+    const mri_shard_ref *shards; /* of the new generation, all of them */
+    uint32_t shard_count;
+    const mri_schema *schema; /* classes: the parent's first, in its order */
+    const char *layout;
+    uint64_t quarantined;
+    /* Splits in order, with the shares they should get; sum 1. */
+    const char *const *split_names;
+    const double *split_shares;
+    uint32_t split_count;
+    /* The source's own split of a sample, by the hash of its key; or
+     * MRI_SPLIT_BY_HASH. NULL: by hash for all. */
+    uint32_t (*given_split)(void *user, uint64_t key_hash);
+    void *user;
+    const mr_watch *watch;
+} mri_commit;
+
+/*
+ * Make the next generation: index, splits, statistics, manifest, in this
+ * order; the manifest's exclusive creation is the commit.
+ *
+ * errors  MR_EBUSY   another writer made that generation meanwhile
+ *         MR_EFORMAT no samples: nothing is created
+ *         MR_EIO, MR_ECORRUPT, MR_ENOMEM
+ */
+MR_USE_RESULT mr_err mri_dataset_commit(const mri_commit *c,
+                                        uint64_t *generation, mr_diag *diag);
+
+/*
+ * Prove a whole dataset: every generation's manifest and index, every shard,
+ * history, quarantine and the folder itself. `unknown` counts shards that no
+ * manifest names (left by a commit that was cut off; reported, not damage).
+ * `workers` threads read shards.
+ */
+typedef struct mri_dataset_verified {
+    mri_verified shards;
+    uint32_t shard_count, generations;
+    uint64_t orphans;
+    uint64_t damages; /* in all */
+} mri_dataset_verified;
+MR_USE_RESULT mr_err mri_dataset_verify(const char *dir, unsigned workers,
+                                        mri_damage_fn *tell, void *user,
+                                        const mr_watch *watch,
+                                        mri_dataset_verified *out,
+                                        mr_diag *diag);
+
+/* One writer a folder: a lock that frees itself when the process ends. */
+typedef struct mri_lock {
+    int fd;
+    char *path;
+} mri_lock;
+/* errors  MR_EBUSY  held; pid and host of the holder are in the text */
+MR_USE_RESULT mr_err mri_lock_take(mri_lock *lock, const char *path,
+                                   mr_diag *diag);
+void mri_lock_release(mri_lock *lock); /* and remove; zeroed: accepted */
+
+/* One line of history.jsonl: 8 hex digits of crc32c, a space, the JSON. */
+MR_USE_RESULT mr_err mri_history_add(const char *dir, const char *json,
+                                     mr_diag *diag);
+/* The payload of such a line, checked: NULL if it does not hold. The line is
+ * cut at its end. Also used by the journal and the quarantine. */
+const char *mri_crc_line_check(char *line);
+bool mri_crc_line_add(mri_bytes *out, const char *json);
+
+MRI_END
+
+#endif
