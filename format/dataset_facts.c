@@ -57,6 +57,27 @@ mri_dataset_find_key(const mr_dataset *ds, const char *key, uint64_t *rank,
 }
 
 mr_err
+mri_dataset_key_hash(const mr_dataset *ds, uint64_t rank, uint64_t *hash,
+                     mr_diag *diag)
+{
+    const mri_shard *s;
+    mri_index_entry at;
+    mri_sample_row row;
+    mr_err err = mri_dataset_locate(ds, rank, &s, &at, &row, diag);
+
+    if (err == MR_OK) {
+        *hash = row.key;
+    }
+    return err;
+}
+
+mr_err
+mri_generation_of(const char *dir, uint64_t *generation, mr_diag *diag)
+{
+    return mri_generation_latest(dir, generation, diag);
+}
+
+mr_err
 mri_dataset_split_of(const mr_dataset *ds, uint64_t rank, uint32_t *split,
                      mr_diag *diag)
 {

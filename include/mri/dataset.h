@@ -19,6 +19,12 @@ MR_USE_RESULT mr_err mri_dataset_meta(const mr_dataset *ds, uint64_t rank,
  * their hashes in rows. MR_EARG if there is none. */
 MR_USE_RESULT mr_err mri_dataset_find_key(const mr_dataset *ds, const char *key,
                                           uint64_t *rank, mr_diag *diag);
+/* XXH3-64 of the sample's key: from its row, without its meta frame. */
+MR_USE_RESULT mr_err mri_dataset_key_hash(const mr_dataset *ds, uint64_t rank,
+                                          uint64_t *hash, mr_diag *diag);
+/* The generation in force in a folder; 0 if it has none. */
+MR_USE_RESULT mr_err mri_generation_of(const char *dir, uint64_t *generation,
+                                       mr_diag *diag);
 /* Which split a rank belongs to, or MR_ALL_SAMPLES if to none. */
 MR_USE_RESULT mr_err mri_dataset_split_of(const mr_dataset *ds, uint64_t rank,
                                           uint32_t *split, mr_diag *diag);

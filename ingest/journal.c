@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* journal.c - which shards of an ingest are finished. */
+#include "journal.h"
+
+#include <mri/alloc.h>
+#include <mri/bytes.h>
+#include <mri/dataset.h>
+#include <mri/error.h>
+#include <mri/file.h>
+#include <mri/json.h>
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+static bool
+hex_field(const json_t *o, const char *key, void *out, size_t bytes)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+
+    return text != NULL && mri_unhex(out, bytes, text);
+}
+
+static bool
+parse_line(mri_shard_ref *ref, const char *json)
+{
+    json_t *o = json_loads(json, 0, NULL);
+    uint8_t hash[8];
+    bool ok = hex_field(o, "id", ref->id, 16) &&
+              hex_field(o, "plan_tag", ref->plan_tag, 16) &&
+              hex_field(o, "foot_hash", hash, 8);
+
+    if (ok) {
+        ref->foot_hash = mri_get64(hash);
+        ref->bytes = (uint64_t)json_integer_value(json_object_get(o, "bytes"));
+        ref->samples =
+            (uint64_t)json_integer_value(json_object_get(o, "samples"));
+        ref->raw_bytes =
+            (uint64_t)json_integer_value(json_object_get(o, "raw_bytes"));
+    }
+    json_decref(o);
+    return ok;
+}
+
+static bool
+shard_is_there(const char *dir, const mri_shard_ref *ref)
+{
+    char *path = mri_shard_path(dir, ref->id);
+    mri_shard *s = NULL;
+    bool there = path != NULL && mri_shard_open(&s, path, ref, NULL) == MR_OK;
+
+    mri_shard_close(s);
+    mri_free(path);
+    return there;
+}
+
+static bool
+add_ref(mri_journal *j, const mri_shard_ref *ref)
+{
+    mri_shard_ref *done = mri_resize(j->done, j->count + 1, sizeof *done);
+
+    if (done == NULL) {
+        return false;
+    }
+    j->done = done;
+    j->done[j->count++] = *ref;
+    return true;
+}
+
+static mr_err
+read_lines(mri_journal *j, const char *dir, mr_diag *diag)
+{
+    mri_bytes b = {0};
+    mr_err err = MR_OK;
+
+    if (!mri_bytes_zero(&b, (size_t)j->size + 1)) {
+        return no_memory(diag);
+    }
+    err = mri_file_read(j->fd, j->path, b.data, (size_t)j->size, 0, diag);
+    for (char *line = (char *)b.data; err == MR_OK && *line != '\0';) {
+        char *next = line + strcspn(line, "\n");
+        mri_shard_ref ref = {0};
+        const char *json;
+
+        next += *next == '\n';
+        json = mri_crc_line_check(line);
+        if (json != NULL && parse_line(&ref, json) &&
+            (ref.samples == 0 || shard_is_there(dir, &ref)) &&
+            !add_ref(j, &ref)) {
+            err = no_memory(diag);
+        }
+        line = next;
+    }
+    mri_bytes_release(&b);
+    return err;
+}
+
+mr_err
+mri_journal_open(mri_journal *j, const char *dir, mr_diag *diag)
+{
+    mr_err err;
+
+    *j = (mri_journal){.fd = -1};
+    j->path = mri_path_join(dir, "journal/shards.jsonl");
+    if (j->path == NULL) {
+        return no_memory(diag);
+    }
+    err = mri_file_open(&j->fd, j->path, O_RDWR | O_CREAT, 0666, diag);
+    if (err == MR_OK) {
+        err = mri_file_size(j->fd, j->path, &j->size, diag);
+    }
+    if (err == MR_OK) {
+        err = read_lines(j, dir, diag);
+    }
+    if (err != MR_OK) {
+        mri_journal_close(j);
+    }
+    return err;
+}
+
+mr_err
+mri_journal_add(mri_journal *j, const mri_shard_ref *ref, mr_diag *diag)
+{
+    char id[33], tag[33], hash[17];
+    uint8_t raw[8];
+    mri_bytes line = {0};
+    mri_json json = {0};
+    mr_err err;
+    bool ok;
+
+    mri_put64(raw, ref->foot_hash);
+    mri_json_object(&json);
+    mri_json_put_text(&json, "plan_tag", mri_hex(tag, ref->plan_tag, 16));
+    mri_json_put_text(&json, "id", mri_hex(id, ref->id, 16));
+    mri_json_put_text(&json, "foot_hash", mri_hex(hash, raw, 8));
+    mri_json_put_u64(&json, "bytes", ref->bytes);
+    mri_json_put_u64(&json, "samples", ref->samples);
+    mri_json_put_u64(&json, "raw_bytes", ref->raw_bytes);
+    mri_json_end(&json);
+    /* A line of its own, whatever a torn one before it left. */
+    ok = mri_bytes_add(&line, "\n", j->size != 0 ? 1 : 0) &&
+         mri_json_done(&json) != NULL &&
+         mri_crc_line_add(&line, (const char *)json.out.data);
+    err =
+        ok ? mri_file_write(j->fd, j->path, line.data, line.len, j->size, diag)
+           : no_memory(diag);
+    if (err == MR_OK) {
+        err = mri_file_sync(j->fd, j->path, diag);
+        j->size += line.len;
+    }
+    if (err == MR_OK && !add_ref(j, ref)) {
+        err = no_memory(diag);
+    }
+    mri_bytes_release(&line);
+    mri_json_release(&json);
+    return err;
+}
+
+const mri_shard_ref *
+mri_journal_find(const mri_journal *j, const uint8_t plan_tag[16])
+{
+    for (size_t i = 0; i < j->count; i++) {
+        if (memcmp(j->done[i].plan_tag, plan_tag, 16) == 0) {
+            return &j->done[i];
+        }
+    }
+    return NULL;
+}
+
+void
+mri_journal_close(mri_journal *j)
+{
+    if (j->path != NULL) {
+        mri_file_drop(&j->fd);
+    }
+    mri_free(j->path);
+    mri_free(j->done);
+    *j = (mri_journal){.fd = -1};
+}

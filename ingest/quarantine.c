@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* quarantine.c - the record of what could not be used, and why. */
+#include "quarantine.h"
+
+#include <mri/alloc.h>
+#include <mri/dataset.h>
+#include <mri/error.h>
+#include <mri/file.h>
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WINDOW 32 /* bytes on either side of a damage */
+#define LIMIT ((uint64_t)1 << 32)
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+char *
+mri_bad_window(const uint8_t *data, size_t len, uint64_t at)
+{
+    size_t first, last;
+    char *hex;
+
+    if (at == MR_NOWHERE || at > len) {
+        return NULL;
+    }
+    first = at > WINDOW ? (size_t)at - WINDOW : 0;
+    last = len - (size_t)at > WINDOW ? (size_t)at + WINDOW : len;
+    hex = mri_alloc(2 * (last - first) + 1, 1);
+    return hex != NULL ? mri_hex(hex, data + first, last - first) : NULL;
+}
+
+void
+mri_bad_json(mri_json *j, const mri_bad *bad)
+{
+    char hex[65];
+
+    mri_json_object(j);
+    mri_json_put_text(j, "key", bad->key);
+    mri_json_put_text(j, "stage", bad->stage);
+    mri_json_put_u64(j, "code", bad->code);
+    mri_json_put_text(j, "reason", bad->reason);
+    mri_json_key(j, "at");
+    if (bad->at != MR_NOWHERE) {
+        mri_json_u64(j, bad->at);
+    } else {
+        mri_json_null(j);
+    }
+    mri_json_put_text(j, "help", mr_code_help(bad->code));
+    mri_json_put_u64(j, "bytes", bad->bytes);
+    mri_json_put_text(j, "sha256",
+                      bad->hashed ? mri_hex(hex, bad->sha256, 32) : NULL);
+    if (bad->window != NULL) {
+        mri_json_put_text(j, "window", bad->window);
+    }
+    mri_json_end(j);
+}
+
+static char *
+copy_text(const json_t *o, const char *key)
+{
+    return mri_strdup(json_string_value(json_object_get(o, key)));
+}
+
+mr_err
+mri_bad_parse(mri_bad *bad, const char *json, mr_diag *diag)
+{
+    json_t *o = json_loads(json, 0, NULL);
+    const json_t *at = json_object_get(o, "at");
+    const char *sha = json_string_value(json_object_get(o, "sha256"));
+
+    *bad = (mri_bad){.key = copy_text(o, "key"),
+                     .stage = copy_text(o, "stage"),
+                     .reason = copy_text(o, "reason"),
+                     .window = copy_text(o, "window"),
+                     .at = MR_NOWHERE};
+    bad->code = (uint16_t)json_integer_value(json_object_get(o, "code"));
+    bad->bytes = (uint64_t)json_integer_value(json_object_get(o, "bytes"));
+    if (json_is_integer(at)) {
+        bad->at = (uint64_t)json_integer_value(at);
+    }
+    bad->hashed = sha != NULL && mri_unhex(bad->sha256, 32, sha);
+    json_decref(o);
+    if (bad->key == NULL || bad->stage == NULL || bad->reason == NULL) {
+        mri_bad_release(bad);
+        return mri_fail(diag, MRI_E_LINE, MR_NOWHERE,
+                        "a record of the quarantine cannot be read");
+    }
+    return MR_OK;
+}
+
+void
+mri_bad_release(mri_bad *bad)
+{
+    mri_free(bad->key);
+    mri_free(bad->stage);
+    mri_free(bad->reason);
+    mri_free(bad->window);
+    *bad = (mri_bad){0};
+}
+
+void
+mri_bad_list_free(mri_bad *list, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        mri_bad_release(&list[i]);
+    }
+    mri_free(list);
+}
+
+static int
+by_key(const void *a, const void *b)
+{
+    return strcmp(((const mri_bad *)a)->key, ((const mri_bad *)b)->key);
+}
+
+static mr_err
+remove_store(const char *folder, const char *path, mr_diag *diag)
+{
+    if (mri_file_now()->unlink(path) != 0 && errno != ENOENT) {
+        mr_err err = mri_fail(diag, MRI_E_WRITE, MR_NOWHERE,
+                              "cannot remove: %s", strerror(errno));
+        mri_diag_in(diag, path);
+        return err;
+    }
+    (void)mri_file_now()->rmdir(folder);
+    return MR_OK;
+}
+
+mr_err
+mri_quarantine_store(const char *dir, mri_bad *list, uint64_t count,
+                     mr_diag *diag)
+{
+    char *folder = mri_path_join(dir, "quarantine");
+    char *path =
+        folder != NULL ? mri_path_join(folder, "quarantine.jsonl") : NULL;
+    mri_bytes text = {0};
+    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+
+    if (err == MR_OK && count == 0) {
+        err = remove_store(folder, path, diag);
+        goto done;
+    }
+    if (err == MR_OK) {
+        qsort(list, (size_t)count, sizeof *list, by_key);
+    }
+    for (uint64_t i = 0; err == MR_OK && i < count; i++) {
+        mri_json j = {0};
+        const char *line;
+
+        mri_bad_json(&j, &list[i]);
+        line = mri_json_done(&j);
+        if (line == NULL || !mri_crc_line_add(&text, line)) {
+            err = no_memory(diag);
+        }
+        mri_json_release(&j);
+    }
+    if (err == MR_OK) {
+        err = mri_dir_make(folder, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_file_put(path, text.data, text.len, MRI_PUT_REPLACE, diag);
+    }
+done:
+    mri_bytes_release(&text);
+    mri_free(folder);
+    mri_free(path);
+    return err;
+}
+
+mr_err
+mri_quarantine_load(const char *dataset, mri_bad **list, uint64_t *count,
+                    mr_diag *diag)
+{
+    char *path = mri_path_join(dataset, "quarantine/quarantine.jsonl");
+    mri_bytes b = {0};
+    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+
+    *list = NULL;
+    *count = 0;
+    if (err == MR_OK && access(path, F_OK) != 0) {
+        mri_free(path);
+        return MR_OK; /* nothing was ever refused */
+    }
+    if (err == MR_OK) {
+        err = mri_file_load(path, LIMIT, &b, diag);
+    }
+    if (err == MR_OK && !mri_bytes_add(&b, "", 1)) {
+        err = no_memory(diag);
+    }
+    for (char *line = (char *)b.data; err == MR_OK && *line != '\0';) {
+        char *next = line + strcspn(line, "\n");
+        mri_bad *grown = mri_resize(*list, (size_t)*count + 1, sizeof *grown);
+        const char *json;
+
+        if (grown == NULL) {
+            err = no_memory(diag);
+            break;
+        }
+        *list = grown;
+        next += *next == '\n';
+        json = mri_crc_line_check(line);
+        err = json != NULL ? mri_bad_parse(&grown[*count], json, diag)
+                           : mri_fail(diag, MRI_E_LINE,
+                                      (uint64_t)(line - (char *)b.data),
+                                      "a line fails its checksum");
+        *count += err == MR_OK;
+        line = next;
+    }
+    if (err != MR_OK) {
+        mri_diag_in(diag, path);
+        mri_bad_list_free(*list, *count);
+        *list = NULL;
+        *count = 0;
+    }
+    mri_bytes_release(&b);
+    mri_free(path);
+    return err;
+}
