@@ -311,6 +311,60 @@ field_named(const mri_schema *schema, const char *name)
     return 0;
 }
 
+/* Count the field under its type and shape; the last row takes what comes
+ * when all others are taken. */
+static void
+count_variant(mri_making *c, uint32_t field, const mri_grid_row *g)
+{
+    mri_variant v = {.field = field,
+                     .encoding = (mr_encoding)g->encoding,
+                     .dtype = (mr_dtype)g->dtype,
+                     .rank = g->ndim};
+    uint32_t i = 0;
+
+    for (unsigned k = 0; k < g->ndim; k++) {
+        v.axes[k] = g->axes[k];
+        v.shape[k] = g->dims[k];
+    }
+    for (; i < c->variant_count; i++) {
+        const mri_variant *w = &c->variants[i];
+
+        if (w->field == field && w->dtype == v.dtype && w->rank == v.rank &&
+            w->encoding == v.encoding && strcmp(w->axes, v.axes) == 0 &&
+            memcmp(w->shape, v.shape, sizeof v.shape) == 0) {
+            break;
+        }
+    }
+    if (i == c->variant_count && i < MRI_VARIANTS - 1) {
+        c->variants[c->variant_count++] = v;
+    } else if (i == c->variant_count) {
+        c->variants[c->variant_count++] = (mri_variant){.field = field};
+    } else if (i == MRI_VARIANTS) {
+        i = MRI_VARIANTS - 1;
+    }
+    c->variants[i].count++;
+}
+
+static int
+by_count(const void *a, const void *b)
+{
+    const mri_variant *x = a, *y = b;
+
+    if ((x->dtype == MR_NONE) != (y->dtype == MR_NONE)) {
+        return x->dtype == MR_NONE ? 1 : -1;
+    }
+    if (x->field != y->field) {
+        return x->field < y->field ? -1 : 1;
+    }
+    if (x->count != y->count) {
+        return x->count > y->count ? -1 : 1;
+    }
+    if (x->dtype != y->dtype) {
+        return x->dtype < y->dtype ? -1 : 1;
+    }
+    return memcmp(x->shape, y->shape, sizeof x->shape);
+}
+
 static mr_err
 add_sample_stats(mri_making *c, const mri_unit *u, mr_diag *diag)
 {
@@ -325,10 +379,14 @@ add_sample_stats(mri_making *c, const mri_unit *u, mr_diag *diag)
         uint32_t field;
 
         err = mri_shard_grid(s, &row, i, &g, diag);
-        if (err != MR_OK || g.encoding == MR_ENC_BYTES) {
-            continue;
+        if (err != MR_OK) {
+            break;
         }
         field = field_named(c->in->schema, s->schema->fields[g.field]->name);
+        count_variant(c, field, &g);
+        if (g.encoding == MR_ENC_BYTES) {
+            continue;
+        }
         for (uint32_t k = 0; err == MR_OK && k < mri_channels_of(&g); k++) {
             err = mri_shard_moments(s, &row, i, k, &m, diag);
             if (err == MR_OK &&
@@ -349,7 +407,8 @@ find_stats(mri_making *c, mr_diag *diag)
     mr_err err = MR_OK;
 
     c->stats = mri_alloc(n, sizeof *c->stats);
-    if (c->stats == NULL) {
+    c->variants = mri_alloc(MRI_VARIANTS, sizeof *c->variants);
+    if (c->stats == NULL || c->variants == NULL) {
         return no_memory(diag);
     }
     for (uint64_t i = 0; err == MR_OK && i < c->count; i++) {
@@ -358,6 +417,7 @@ find_stats(mri_making *c, mr_diag *diag)
             err = mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
         }
     }
+    qsort(c->variants, c->variant_count, sizeof *c->variants, by_count);
     return err;
 }
 
@@ -416,6 +476,7 @@ release(mri_making *c)
     mri_free(c->ranks);
     mri_free(c->split_counts);
     mri_free(c->class_counts);
+    mri_free(c->variants);
     mri_free(c->stats);
 }
 

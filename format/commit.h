@@ -10,6 +10,8 @@
 
 #define MRI_SPLIT_SALT "millrace-split-1"
 
+enum { MRI_VARIANTS = 256 };
+
 typedef struct mri_stats {
     uint32_t channels;
     mr_channel_stats *channel;
@@ -24,6 +26,8 @@ typedef struct mri_making {
     uint64_t *split_counts;
     uint64_t *class_counts;
     mri_stats *stats; /* [(splits + 1) * fields]; the last split is "all" */
+    mri_variant *variants; /* [MRI_VARIANTS], most frequent first */
+    uint32_t variant_count;
     mri_split_result split_result;
     uint8_t content_id[16];
     uint8_t index_hash[16];

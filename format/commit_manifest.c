@@ -31,6 +31,8 @@ typedef struct manifest_parts {
     Mri__PbChannel *channels;
     Mri__PbChannel **channel_list;
     Mri__PbMoments *moments;
+    Mri__PbVariant *variants;
+    Mri__PbVariant **variant_list;
     mri_json recipe;
 } manifest_parts;
 
@@ -177,6 +179,31 @@ fill_statistics(manifest_parts *p, const mri_making *c)
     return true;
 }
 
+static bool
+fill_variants(manifest_parts *p, const mri_making *c)
+{
+    p->variants = mri_alloc(c->variant_count, sizeof *p->variants);
+    p->variant_list = mri_alloc(c->variant_count, sizeof *p->variant_list);
+    if (p->variants == NULL || p->variant_list == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < c->variant_count; i++) {
+        Mri__PbVariant *v = &p->variants[i];
+        mri_variant *from = &c->variants[i];
+
+        mri__pb_variant__init(v);
+        v->field = from->field;
+        v->encoding = from->encoding;
+        v->dtype = from->dtype;
+        v->axes = from->axes;
+        v->n_shape = from->rank;
+        v->shape = from->shape;
+        v->count = from->count;
+        p->variant_list[i] = v;
+    }
+    return true;
+}
+
 static void
 release_parts(manifest_parts *p)
 {
@@ -191,6 +218,8 @@ release_parts(manifest_parts *p)
     mri_free(p->channels);
     mri_free(p->channel_list);
     mri_free(p->moments);
+    mri_free(p->variants);
+    mri_free(p->variant_list);
     mri_json_release(&p->recipe);
 }
 
@@ -236,6 +265,8 @@ fill_manifest(Mri__PbManifest *pb, manifest_parts *p, const mri_making *c)
     pb->layout = text(c->in->layout);
     pb->n_class_counts = c->in->schema->class_count;
     pb->class_counts = c->class_counts;
+    pb->n_variants = c->variant_count;
+    pb->variants = p->variant_list;
 }
 
 mr_err
@@ -250,7 +281,8 @@ mri_manifest_write(const mri_making *c, uint64_t generation, mr_diag *diag)
 
     if (err == MR_OK &&
         (!fill_schema(&parts, c->in->schema) || !fill_shards(&parts, c->in) ||
-         !fill_splits(&parts, c) || !fill_statistics(&parts, c))) {
+         !fill_splits(&parts, c) || !fill_statistics(&parts, c) ||
+         !fill_variants(&parts, c))) {
         err = no_memory(diag);
     }
     if (err == MR_OK && c->in->parent != NULL) {

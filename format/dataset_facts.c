@@ -147,3 +147,26 @@ mri_dataset_shard(const mr_dataset *ds, uint32_t i, mri_shard_ref *out)
 {
     mri_dataset_shard_ref(ds->manifest, i, out);
 }
+
+uint32_t
+mri_dataset_variants(const mr_dataset *ds)
+{
+    return (uint32_t)ds->manifest->n_variants;
+}
+
+void
+mri_dataset_variant(const mr_dataset *ds, uint32_t i, mri_variant *out)
+{
+    const Mri__PbVariant *pb = ds->manifest->variants[i];
+
+    *out = (mri_variant){.field = pb->field,
+                         .encoding = (mr_encoding)pb->encoding,
+                         .dtype = (mr_dtype)pb->dtype,
+                         .count = pb->count};
+    for (size_t k = 0;
+         k < pb->n_shape && k < MR_MAX_RANK && pb->axes[k] != '\0'; k++) {
+        out->axes[k] = pb->axes[k];
+        out->shape[k] = pb->shape[k];
+        out->rank++;
+    }
+}

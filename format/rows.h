@@ -47,7 +47,7 @@ typedef struct mri_grid_row {
     char axes[8];
     uint8_t flags;
     uint32_t dims[8];
-    uint32_t chunk[8]; /* jpeg: components, luma sampling, restart */
+    uint32_t chunk[8]; /* jpeg: components, sampling, restart interval */
     uint64_t first_chunk;
     uint64_t content; /* XXH3-64 of the decoded field */
 } mri_grid_row;

@@ -69,7 +69,8 @@ typedef struct mr_field {
     uint64_t bytes;              /* decoded */
     uint64_t content;            /* XXH3-64 of the decoded bytes */
     uint32_t channels;           /* length of axis C, or 1 */
-    uint32_t jpeg_sampling;      /* MR_ENC_JPEG: luma h << 4 | v, of the SOF */
+    uint32_t jpeg_sampling; /* MR_ENC_JPEG: a byte a component, first lowest:
+                               h << 4 | v */
     bool scaled; /* slope or intercept are not 1 and 0: see the geometry */
 } mr_field;
 

@@ -42,6 +42,20 @@ uint64_t mri_dataset_class_count(const mr_dataset *ds, uint32_t class_index);
 mri_field_kind mri_dataset_field_kind(const mr_dataset *ds, uint32_t field);
 void mri_dataset_shard(const mr_dataset *ds, uint32_t i, mri_shard_ref *out);
 
+/* The types and shapes that occur, most frequent first. dtype MR_NONE: all
+ * that are not told apart any more (there are hundreds). */
+typedef struct mri_variant {
+    uint32_t field;
+    mr_encoding encoding;
+    mr_dtype dtype;
+    uint32_t rank;
+    char axes[MR_MAX_RANK + 1];
+    uint64_t shape[MR_MAX_RANK];
+    uint64_t count;
+} mri_variant;
+uint32_t mri_dataset_variants(const mr_dataset *ds);
+void mri_dataset_variant(const mr_dataset *ds, uint32_t i, mri_variant *out);
+
 /* No split was given by the source: the hash decides. */
 #define MRI_SPLIT_BY_HASH UINT32_MAX
 

@@ -29,7 +29,8 @@ typedef struct mri_field_in {
     const void *pixels;         /* row-major; JPEG: decoded, for statistics */
     const uint8_t *verbatim;    /* JPEG, bytes: what is stored */
     uint64_t verbatim_bytes;
-    uint32_t jpeg[3]; /* components, luma sampling h << 4 | v, restart */
+    uint32_t jpeg[3]; /* components; sampling, a byte a component, first
+                         lowest: h << 4 | v; restart interval */
     const mri_geometry *geometry;
     const mri_provenance *sources; /* in channel order */
     uint32_t source_count;
