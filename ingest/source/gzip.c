@@ -21,6 +21,7 @@
 #define GZIP_BITS (15 + 16) /* zlib's way to ask for gzip */
 #define PIECE (1u << 30)    /* zlib counts in 32 bits */
 #define SCRATCH (1u << 16)
+#define PEEK_ROOM (1u << 16)
 
 bool
 gzip_is(const uint8_t *p, size_t len)
@@ -50,22 +51,51 @@ begin(z_stream *z, const uint8_t *p)
     return inflateInit2(z, GZIP_BITS) == Z_OK;
 }
 
-bool
-gzip_peek(const uint8_t *p, size_t len, uint8_t *out, size_t room, size_t *got)
-{
-    z_stream z;
+/* What a file is must not depend on whether there is memory to ask: zlib's
+ * state and window (about 40 KiB) come from the stack. */
+typedef struct arena {
+    _Alignas(16) uint8_t room[PEEK_ROOM];
+    size_t used;
+} arena;
 
-    *got = 0;
-    if (!begin(&z, p)) {
-        return false;
+static void *
+alloc_arena(void *user, unsigned count, unsigned size)
+{
+    arena *a = user;
+    size_t bytes = mri_round_up((size_t)count * size, 16);
+    void *p = a->room + a->used;
+
+    if (bytes > sizeof a->room - a->used) {
+        return NULL;
     }
+    a->used += bytes;
+    return p;
+}
+
+static void
+free_arena(void *user, void *p)
+{
+    (void)user;
+    (void)p;
+}
+
+size_t
+gzip_peek(const uint8_t *p, size_t len, uint8_t *out, size_t room)
+{
+    arena a;
+    z_stream z = {.zalloc = alloc_arena, .zfree = free_arena, .opaque = &a};
+
+    a.used = 0;
+    z.next_in = p;
     z.avail_in = len < PIECE ? (unsigned)len : PIECE;
     z.next_out = out;
     z.avail_out = (unsigned)room;
+    if (inflateInit2(&z, GZIP_BITS) != Z_OK) {
+        return 0;
+    }
     (void)inflate(&z, Z_SYNC_FLUSH);
-    *got = room - z.avail_out;
     (void)inflateEnd(&z);
-    return true;
+    return room - z.avail_out;
 }
 
 /* The whole file by libdeflate; false if zlib has to look. */

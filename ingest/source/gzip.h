@@ -9,10 +9,9 @@
 
 bool gzip_is(const uint8_t *p, size_t len);
 
-/* The first `room` decoded bytes, fewer if the stream ends or is damaged.
- * Nothing is checked yet. False: no memory. */
-bool gzip_peek(const uint8_t *p, size_t len, uint8_t *out, size_t room,
-               size_t *got);
+/* The first `room` decoded bytes; returns how many there are, fewer if the
+ * stream ends or is damaged. Checks nothing and cannot fail otherwise. */
+size_t gzip_peek(const uint8_t *p, size_t len, uint8_t *out, size_t room);
 
 /*
  * Decode a file of one or more members from its first byte to its last.

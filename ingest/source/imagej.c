@@ -24,7 +24,8 @@ tiff_contiguous(const tiff_file *f, const tiff_page *page, uint64_t images)
         return false;
     }
     at = tiff_value(f, &page->offsets, 0);
-    return at <= f->len && bytes <= f->len - at;
+    return at <= f->len && bytes <= f->len - at &&
+           (page->at < at || page->at >= at + bytes);
 }
 
 /* One stack for the plan; it is moved there. */

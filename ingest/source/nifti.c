@@ -13,36 +13,35 @@
 #define HEAD_ROOM (NIFTI2_BYTES + NIFTI_EXTENDER)
 #define ALIGN 64 /* of the pixels, as mri_alloc_pixels gives it */
 
-/* The first bytes, through gzip if need be; false: no memory. */
-static bool
-peek(const uint8_t *data, size_t len, uint8_t head[HEAD_ROOM], size_t *got)
+/* The first bytes, through gzip if need be; returns how many there are. */
+static size_t
+peek(const uint8_t *data, size_t len, uint8_t head[HEAD_ROOM])
 {
+    size_t n = len < HEAD_ROOM ? len : HEAD_ROOM;
+
     if (gzip_is(data, len)) {
-        return gzip_peek(data, len, head, HEAD_ROOM, got);
+        return gzip_peek(data, len, head, HEAD_ROOM);
     }
-    *got = len < HEAD_ROOM ? len : HEAD_ROOM;
-    if (*got != 0) {
-        memcpy(head, data, *got);
+    if (n != 0) {
+        memcpy(head, data, n);
     }
-    return true;
+    return n;
 }
 
 static bool
 recognise(const uint8_t *data, size_t len)
 {
     uint8_t head[HEAD_ROOM];
-    size_t got;
 
-    return peek(data, len, head, &got) && nifti_like(head, got);
+    return nifti_like(head, peek(data, len, head));
 }
 
 bool
 nifti_is_pair(const uint8_t *data, size_t len)
 {
     uint8_t head[HEAD_ROOM];
-    size_t got;
 
-    return peek(data, len, head, &got) && nifti_says_pair(head, got);
+    return nifti_says_pair(head, peek(data, len, head));
 }
 
 /* The file that the voxels are in. */
@@ -79,14 +78,13 @@ open_nifti(mri_source *s, mr_diag *diag)
 {
     uint8_t raw[HEAD_ROOM];
     nifti_head *head = mri_alloc(1, sizeof *head);
-    size_t got = 0;
+    size_t got = peek(s->file.data, s->file.len, raw);
     mr_err err;
 
-    if (head == NULL || !peek(s->file.data, s->file.len, raw, &got)) {
-        err = source_no_memory(diag);
-    } else {
-        err = nifti_read_head(head, raw, got, s->options.lenient, diag);
+    if (head == NULL) {
+        return source_no_memory(diag);
     }
+    err = nifti_read_head(head, raw, got, s->options.lenient, diag);
     if (err == MR_OK) {
         err = check_pair(s, head, diag);
     }

@@ -15,8 +15,10 @@ typedef struct png_head {
     uint32_t width, height;
     uint8_t depth, colour;
     bool trns;
-    bool ramp; /* a palette that maps every index to itself as a grey */
     uint8_t orientation;
+    bool ramp;        /* a palette that maps every index to itself as a grey */
+    uint32_t entries; /* of the palette */
+    uint8_t palette[256][4];
 } png_head;
 
 static const uint8_t signature[PNG_SIGNATURE] = {0x89, 'P',  'N',  'G',
@@ -92,19 +94,69 @@ read_ihdr(png_head *head, const png_chunk *chunk, const mri_limits *l,
     return MR_OK;
 }
 
-static bool
-is_grey_ramp(const png_head *head, const png_chunk *palette)
+static mr_err
+read_palette(png_head *head, const png_chunk *chunk, mr_diag *diag)
 {
-    uint32_t n = palette->body_bytes / 3;
+    uint32_t n = chunk->body_bytes / 3;
 
-    for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *rgb = palette->body + 3 * (size_t)i;
-
-        if (rgb[0] != i || rgb[1] != i || rgb[2] != i) {
-            return false;
-        }
+    if (n == 0 || n > 256 || chunk->body_bytes % 3 != 0 || head->trns) {
+        return mri_fail(diag, MRI_E_PNG_DAMAGED, chunk->at,
+                        "a palette (PLTE) of %" PRIu32 " bytes",
+                        chunk->body_bytes);
     }
-    return head->depth == 8 && n != 0;
+    head->ramp = head->depth == 8;
+    head->entries = n;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint8_t *rgb = chunk->body + 3 * (size_t)i;
+
+        memcpy(head->palette[i], rgb, 3);
+        head->palette[i][3] = 255;
+        head->ramp = head->ramp && rgb[0] == i && rgb[1] == i && rgb[2] == i;
+    }
+    return MR_OK;
+}
+
+static mr_err
+read_trns(png_head *head, const png_chunk *chunk, mr_diag *diag)
+{
+    if (head->colour == PALETTE && chunk->body_bytes > head->entries) {
+        return mri_fail(diag, MRI_E_PNG_DAMAGED, chunk->at,
+                        "transparency (tRNS) of %" PRIu32
+                        " colours for a palette of %" PRIu32,
+                        chunk->body_bytes, head->entries);
+    }
+    for (uint32_t i = 0; head->colour == PALETTE && i < chunk->body_bytes;
+         i++) {
+        head->palette[i][3] = chunk->body[i];
+    }
+    head->trns = true;
+    return MR_OK;
+}
+
+static mr_err
+read_before_data(png_head *head, const png_chunk *chunk, mr_diag *diag)
+{
+    switch (chunk->type) {
+    case PNG_PLTE: /* to RGB it is a suggestion */
+        return head->colour == PALETTE ? read_palette(head, chunk, diag)
+                                       : MR_OK;
+    case PNG_TRNS:
+        return read_trns(head, chunk, diag);
+    case PNG_EXIF:
+        head->orientation = exif_orientation(chunk->body, chunk->body_bytes);
+        return MR_OK;
+    case PNG_IDAT:
+        if (head->colour == PALETTE && head->entries == 0) {
+            return mri_fail(diag, MRI_E_PNG_DAMAGED, chunk->at,
+                            "a palette image without its palette (PLTE)");
+        }
+        return MR_OK;
+    case PNG_IEND:
+        return mri_fail(diag, MRI_E_PNG_DAMAGED, chunk->at,
+                        "a PNG without image data (IDAT)");
+    default:
+        return MR_OK;
+    }
 }
 
 /* Everything before the image data: its checksums are checked at once. */
@@ -120,18 +172,8 @@ read_head(const mri_source *s, png_head *head, mr_diag *diag)
     }
     while (err == MR_OK && chunk.type != PNG_IDAT) {
         err = png_next(&w, &chunk, diag);
-        if (err == MR_OK && chunk.type == PNG_IEND) {
-            err = mri_fail(diag, MRI_E_PNG_DAMAGED, chunk.at,
-                           "a PNG without image data (IDAT)");
-        }
-        if (err == MR_OK && chunk.type == PNG_PLTE) {
-            head->ramp = is_grey_ramp(head, &chunk);
-        }
-        if (err == MR_OK && chunk.type == PNG_TRNS) {
-            head->trns = true;
-        }
-        if (err == MR_OK && chunk.type == PNG_EXIF) {
-            head->orientation = exif_orientation(chunk.body, chunk.body_bytes);
+        if (err == MR_OK) {
+            err = read_before_data(head, &chunk, diag);
         }
     }
     return err;
@@ -156,48 +198,50 @@ open_png(mri_source *s, mr_diag *diag)
     return MR_OK;
 }
 
-/* The format that libspng decodes to, and its channels. */
-static int
-decoded_as(const mri_source *s, uint32_t *channels)
+/* Its palette is applied: there is one, and the field is no label. */
+static bool
+painted(const mri_source *s)
 {
     const png_head *head = s->state;
 
-    *channels = 1;
+    return head->colour == PALETTE && !s->options.label &&
+           !(head->ramp && !head->trns);
+}
+
+static uint32_t
+channels_of(const mri_source *s)
+{
+    const png_head *head = s->state;
+
     switch (head->colour) {
     case GREY_ALPHA:
-        *channels = 2;
-        return SPNG_FMT_PNG;
+        return 2;
     case RGB:
-        *channels = 3;
-        return SPNG_FMT_PNG;
+        return 3;
     case RGB_ALPHA:
-        *channels = 4;
-        return SPNG_FMT_PNG;
+        return 4;
     case PALETTE:
-        if (s->options.label || (head->ramp && !head->trns)) {
-            return SPNG_FMT_PNG;
-        }
-        *channels = head->trns ? 4 : 3;
-        return head->trns ? SPNG_FMT_RGBA8 : SPNG_FMT_RGB8;
+        return !painted(s) ? 1 : head->trns ? 4 : 3;
     default:
-        return SPNG_FMT_PNG;
+        return 1;
     }
 }
 
-/* The stream that libspng sees: signature, IHDR, PLTE, tRNS, IDAT, IEND. What
- * is malformed in the rest is nobody's pixel, and never reaches its parsers. */
+/* The stream that libspng sees: signature, IHDR, PLTE, IDAT, IEND. What is
+ * malformed in the rest is nobody's pixel, and never reaches its parsers. */
 typedef struct feed {
     png_walk walk;
     const uint8_t *p;
     size_t left;
+    uint8_t colour;
     bool done;
 } feed;
 
 static bool
-essential(uint32_t type)
+essential(uint32_t type, uint8_t colour)
 {
-    return type == PNG_IHDR || type == PNG_PLTE || type == PNG_TRNS ||
-           type == PNG_IDAT || type == PNG_IEND;
+    return type == PNG_IHDR || type == PNG_IDAT || type == PNG_IEND ||
+           (type == PNG_PLTE && colour == PALETTE);
 }
 
 static int
@@ -223,7 +267,7 @@ feed_some(spng_ctx *ctx, void *user, void *to, size_t bytes)
             return SPNG_IO_EOF;
         }
         f->done = chunk.type == PNG_IEND;
-        if (essential(chunk.type)) {
+        if (essential(chunk.type, f->colour)) {
             f->p = f->walk.p + chunk.at;
             f->left = chunk.bytes;
         }
@@ -231,91 +275,71 @@ feed_some(spng_ctx *ctx, void *user, void *to, size_t bytes)
     return 0;
 }
 
+/* zlib inside of libspng loses the reason when there is no memory. */
+static _Thread_local bool memory_was_out;
+
+static void *
+remember(void *p)
+{
+    memory_was_out = memory_was_out || p == NULL;
+    return p;
+}
+
 static void *
 alloc_bytes(size_t bytes)
 {
-    return mri_resize(NULL, bytes, 1);
+    return remember(mri_resize(NULL, bytes, 1));
+}
+
+static void *
+alloc_zeros(size_t count, size_t bytes)
+{
+    return remember(mri_alloc(count, bytes));
 }
 
 static void *
 resize_bytes(void *p, size_t bytes)
 {
-    return mri_resize(p, bytes, 1);
+    return remember(mri_resize(p, bytes, 1));
 }
 
-/* Decode into `out`; an error of libspng, or 0. */
+/* Decode into `out` as the file stores samples; an error of libspng, or 0. */
 static int
-decode(feed *f, void *out, size_t bytes, int format, int flags)
+run_spng(spng_ctx *ctx, feed *f, void *out, size_t bytes)
 {
-    struct spng_alloc alloc = {alloc_bytes, resize_bytes, mri_alloc, mri_free};
+    /* All checksums were compared before. */
+    int err = spng_set_crc_action(ctx, SPNG_CRC_USE, SPNG_CRC_USE);
+
+    if (err == 0) {
+        err = spng_set_png_stream(ctx, feed_some, f);
+    }
+    if (err == 0) {
+        err = spng_decode_image(ctx, out, bytes, SPNG_FMT_PNG, 0);
+    }
+    return err == 0 ? spng_decode_chunks(ctx) : err;
+}
+
+static mr_err
+decode(const mri_source *s, void *out, size_t bytes, mr_diag *diag)
+{
+    struct spng_alloc alloc = {alloc_bytes, resize_bytes, alloc_zeros,
+                               mri_free};
+    const png_head *head = s->state;
+    feed f = {.walk = walk_of(s, false),
+              .p = signature,
+              .left = PNG_SIGNATURE,
+              .colour = head->colour};
     int mode = 0, err;
     spng_ctx *ctx;
 
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
     mode = SPNG_CTX_IGNORE_ADLER32;
 #endif
+    memory_was_out = false;
     ctx = spng_ctx_new2(&alloc, mode);
-    if (ctx == NULL) {
-        return SPNG_EMEM;
-    }
-    /* All checksums were compared before. */
-    err = spng_set_crc_action(ctx, SPNG_CRC_USE, SPNG_CRC_USE);
-    if (err == 0) {
-        err = spng_set_png_stream(ctx, feed_some, f);
-    }
-    if (err == 0) {
-        err = spng_decode_image(ctx, out, bytes, format, flags);
-    }
-    if (err == 0) {
-        err = spng_decode_chunks(ctx);
-    }
+    err = ctx != NULL ? run_spng(ctx, &f, out, bytes) : SPNG_EMEM;
     spng_ctx_free(ctx);
-    return err;
-}
-
-/* Rows of 1, 2 or 4 bits a sample, first sample highest, to bytes. */
-static void
-unpack(uint8_t *to, const uint8_t *from, uint32_t width, uint32_t height,
-       uint8_t depth)
-{
-    size_t row_bytes = ((size_t)width * depth + 7) / 8;
-    unsigned per = 8u / depth, mask = (1u << depth) - 1;
-
-    for (uint32_t y = 0; y < height; y++, from += row_bytes) {
-        for (uint32_t x = 0; x < width; x++) {
-            unsigned shift = 8 - depth * (x % per + 1);
-
-            *to++ = (uint8_t)(from[x / per] >> shift & mask);
-        }
-    }
-}
-
-static mr_err
-decode_into(const mri_source *s, mri_image *image, int format, mr_diag *diag)
-{
-    const png_head *head = s->state;
-    feed f = {walk_of(s, false), signature, PNG_SIGNATURE, false};
-    bool packed = format == SPNG_FMT_PNG && head->depth < 8;
-    int flags = format == SPNG_FMT_RGBA8 ? SPNG_DECODE_TRNS : 0;
-    size_t bytes = image->bytes;
-    void *out = image->pixels;
-    int err;
-
-    if (packed) {
-        bytes = ((size_t)head->width * head->depth + 7) / 8 * head->height;
-        out = mri_alloc_pixels(bytes, 1);
-        if (out == NULL) {
-            return source_no_memory(diag);
-        }
-    }
-    err = decode(&f, out, bytes, format, flags);
-    if (packed) {
-        if (err == 0) {
-            unpack(image->pixels, out, head->width, head->height, head->depth);
-        }
-        mri_free(out);
-    }
-    if (err == SPNG_EMEM) {
+    if (err != 0 && memory_was_out) {
         return source_no_memory(diag);
     }
     if (err != 0) {
@@ -323,6 +347,89 @@ decode_into(const mri_source *s, mri_image *image, int format, mr_diag *diag)
                         spng_strerror(err));
     }
     return MR_OK;
+}
+
+/* Rows of 1, 2 or 4 bits a sample, first sample highest, to bytes. */
+static void
+unpack(uint8_t *to, const uint8_t *from, const png_head *head)
+{
+    size_t row_bytes = ((size_t)head->width * head->depth + 7) / 8;
+    unsigned per = 8u / head->depth, mask = (1u << head->depth) - 1;
+
+    for (uint32_t y = 0; y < head->height; y++, from += row_bytes) {
+        for (uint32_t x = 0; x < head->width; x++) {
+            unsigned shift = 8 - head->depth * (x % per + 1);
+
+            *to++ = (uint8_t)(from[x / per] >> shift & mask);
+        }
+    }
+}
+
+static mr_err
+decode_packed(const mri_source *s, uint8_t *out, mr_diag *diag)
+{
+    const png_head *head = s->state;
+    size_t bytes = ((size_t)head->width * head->depth + 7) / 8 * head->height;
+    /* Zeroed: libspng only sets bits when it puts interlaced rows together. */
+    uint8_t *packed = mri_alloc(bytes, 1);
+    mr_err err = packed != NULL ? decode(s, packed, bytes, diag)
+                                : source_no_memory(diag);
+
+    if (err == MR_OK) {
+        unpack(out, packed, head);
+    }
+    mri_free(packed);
+    return err;
+}
+
+static mr_err
+decode_samples(const mri_source *s, uint8_t *out, size_t bytes, mr_diag *diag)
+{
+    const png_head *head = s->state;
+
+    return head->depth < 8 ? decode_packed(s, out, diag)
+                           : decode(s, out, bytes, diag);
+}
+
+/* Indices to colours; where one is not in the palette, or n. */
+static size_t
+paint(const png_head *head, uint8_t *out, const uint8_t *index, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *rgba = head->palette[index[i]];
+
+        if (index[i] >= head->entries) {
+            return i;
+        }
+        *out++ = rgba[0];
+        *out++ = rgba[1];
+        *out++ = rgba[2];
+        if (head->trns) {
+            *out++ = rgba[3];
+        }
+    }
+    return n;
+}
+
+static mr_err
+decode_painted(const mri_source *s, mri_image *image, mr_diag *diag)
+{
+    const png_head *head = s->state;
+    size_t n = (size_t)head->width * head->height, at;
+    uint8_t *index = mri_alloc_pixels(n, 1);
+    mr_err err = index != NULL ? decode_samples(s, index, n, diag)
+                               : source_no_memory(diag);
+
+    if (err == MR_OK) {
+        at = paint(head, image->pixels, index, n);
+        if (at != n) {
+            err = mri_fail(diag, MRI_E_PNG_DAMAGED, MR_NOWHERE,
+                           "pixel %zu has colour %u of a palette of %" PRIu32,
+                           at, index[at], head->entries);
+        }
+    }
+    mri_free(index);
+    return err;
 }
 
 /* What a chunk that is not the picture counts as; MRI_DROPS: nothing. */
@@ -352,8 +459,10 @@ drop_of(const png_chunk *chunk, uint8_t colour)
         return MRI_DROP_FRAMES;
     case PNG_TRNS:
         return colour != PALETTE ? MRI_DROP_KEY : MRI_DROPS;
+    case PNG_PLTE:
+        return colour != PALETTE ? MRI_DROP_PROFILE : MRI_DROPS;
     default:
-        return essential(chunk->type) ? MRI_DROPS : MRI_DROP_APP;
+        return essential(chunk->type, colour) ? MRI_DROPS : MRI_DROP_APP;
     }
 }
 
@@ -393,7 +502,7 @@ check_chunks(const mri_source *s, mri_image *image, mri_bytes *text,
 }
 
 static mr_err
-read_pixels(const mri_source *s, mri_image *image, int format, mr_diag *diag)
+read_pixels(const mri_source *s, mri_image *image, mr_diag *diag)
 {
     mri_bytes text = {0};
     mr_err err = check_chunks(s, image, &text, diag);
@@ -408,10 +517,11 @@ read_pixels(const mri_source *s, mri_image *image, int format, mr_diag *diag)
     if (err == MR_OK) {
         err = image_room(image, diag);
     }
-    if (err == MR_OK) {
-        err = decode_into(s, image, format, diag);
+    if (err != MR_OK) {
+        return err;
     }
-    return err;
+    return painted(s) ? decode_painted(s, image, diag)
+                      : decode_samples(s, image->pixels, image->bytes, diag);
 }
 
 static mr_err
@@ -419,8 +529,7 @@ read_png(const mri_source *s, uint64_t i, bool look, mri_image *image,
          mr_diag *diag)
 {
     const png_head *head = s->state;
-    uint32_t channels;
-    int format = decoded_as(s, &channels);
+    uint32_t channels = channels_of(s);
     mr_err err;
 
     (void)i;
@@ -435,7 +544,7 @@ read_png(const mri_source *s, uint64_t i, bool look, mri_image *image,
     if (err != MR_OK || look) {
         return err;
     }
-    return read_pixels(s, image, format, diag);
+    return read_pixels(s, image, diag);
 }
 
 const decoder decoder_png = {
