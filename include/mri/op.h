@@ -386,10 +386,11 @@ typedef mr_err mri_sumsq_fn(mri_exec *exec, const mri_sumsq_args *a);
  *     m  = beta1 m + (1 - beta1) g
  *     v  = beta2 v + (1 - beta2) g g
  *     p -= lr fix1 m / (sqrt(v) fix2 + eps)
- *     ema = keep ema + (1 - keep) p
+ *     ema = keep[0] ema + keep[1] p
  *
  * shape   p, g, m, v, ema [len of arena]; ema may be none. g is not changed
- *         spans u64 [t,2]  sumsq [t]  keep [1]
+ *         spans u64 [t,2]  sumsq [t]  keep [2]: the share that stays, and 1
+ *         minus it, which f32 could not say where the share is near 1
  *         rates [t,4]: lr, decay (lr times weight decay), fix1 =
  *         1 / (1 - beta1^n), fix2 = 1 / sqrt(1 - beta2^n); fix1 0: the tensor
  *         is left as it is, only ema follows

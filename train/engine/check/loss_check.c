@@ -272,7 +272,8 @@ adamw_case(mri_check *c, adamw_how how)
     mri_check_both(c, &a.v, (mri_range){0, 1}, MRI_DIMS(ARENA));
     if (how.ema) {
         mri_check_both(c, &a.ema, sign, MRI_DIMS(ARENA));
-        mri_check_in(c, &a.keep, (mri_range){0.996, 0.996}, MRI_DIMS(1));
+        mri_check_in(c, &a.keep, (mri_range){0.996, 0.996}, MRI_DIMS(2));
+        mri_check_set(c, &a.keep, 1, 0.004);
     }
     mri_check_raw(c, &a.spans, MR_U64, spans, MRI_DIMS(MRI_COUNT(spans), 2));
     mri_check_in(c, &a.sumsq, (mri_range){0, 300}, MRI_DIMS(MRI_COUNT(spans)));
@@ -344,7 +345,7 @@ adamw_bench(mri_check *c)
     mri_check_both(c, &a.m, sign, MRI_DIMS(BIG));
     mri_check_both(c, &a.v, (mri_range){0, 1}, MRI_DIMS(BIG));
     mri_check_both(c, &a.ema, sign, MRI_DIMS(BIG));
-    mri_check_in(c, &a.keep, (mri_range){0.996, 0.996}, MRI_DIMS(1));
+    mri_check_in(c, &a.keep, (mri_range){0.5, 0.5}, MRI_DIMS(2));
     mri_check_raw(c, &a.spans, MR_U64, big, MRI_DIMS(MRI_COUNT(big), 2));
     mri_check_in(c, &a.sumsq, sign, MRI_DIMS(MRI_COUNT(big)));
     mri_check_in(c, &a.rates, (mri_range){1e-3, 1e-3},

@@ -77,6 +77,14 @@ norm_fields(mri_check *c, mri_norm_args *a, uint64_t d, norm_how how)
     mri_check_out(c, &a->rstd, MRI_DIMS(r));
 }
 
+/* What element i of the sum was made of: factors of drop are at most 2. */
+static double
+magnitude(const mri_norm_args *a, uint64_t i)
+{
+    return fabs(data(&a->x)[i]) +
+           (mri_there(&a->z) ? 2 * fabs(data(&a->z)[i]) : 0);
+}
+
 static void
 norm_near(mri_check *c, const mri_norm_args *a, uint64_t d)
 {
@@ -90,15 +98,13 @@ norm_near(mri_check *c, const mri_norm_args *a, uint64_t d)
         double mean = data(&a->mean)[r], rstd = data(&a->rstd)[r], abs = 0;
 
         for (uint64_t i = r * d; i < r * d + d; i++) {
-            abs += fabs(data(sum)[i]) / (double)d;
+            abs += magnitude(a, i) / (double)d;
         }
-        for (uint64_t j = 0; j < d; j++) {
-            double x = data(sum)[r * d + j];
-
-            data(&y)[r * d + j] = (fabs(x) + abs) * rstd *
-                                      (1 + fabs((x - mean) * rstd)) *
-                                      fabs(data(&a->gamma)[j]) +
-                                  fabs(data(&a->beta)[j]);
+        for (uint64_t i = r * d; i < r * d + d; i++) {
+            data(&y)[i] = (magnitude(a, i) + abs) * rstd *
+                              (1 + fabs((data(sum)[i] - mean) * rstd)) *
+                              fabs(data(&a->gamma)[i - r * d]) +
+                          fabs(data(&a->beta)[i - r * d]);
         }
         data(&by_row)[r] = abs;
     }

@@ -15,13 +15,13 @@ drop_of(const mr_tensor *drop, const mri_seqs *seqs, uint64_t r)
         uint64_t rows = (uint64_t)seqs->count[g] * seqs->tokens[g];
 
         if (r < rows) {
-            return ref_get(drop, first + r / seqs->tokens[g]);
+            first += r / seqs->tokens[g];
+            break;
         }
         r -= rows;
         first += seqs->count[g];
     }
-    assert(!"a row beyond the sequences");
-    return 0;
+    return ref_get(drop, first);
 }
 
 static void

@@ -44,7 +44,6 @@ mri_ref_adamw(mri_exec *exec, const mri_adamw_args *a)
 
     (void)exec;
     for (uint64_t t = 0; t < a->spans.shape[0]; t++) {
-        double keep = mri_there(&a->ema) ? ref_get(&a->keep, 0) : 0;
         double norm = sqrt(ref_get(&a->sumsq, t));
         double clip = a->clip > 0 ? fmin(1.0, a->clip / (norm + 1e-6)) : 1.0;
         bool frozen = ref_get(&a->rates, 4 * t + 2) == 0;
@@ -55,8 +54,8 @@ mri_ref_adamw(mri_exec *exec, const mri_adamw_args *a)
             }
             if (mri_there(&a->ema)) {
                 ref_set(&a->ema, i,
-                        keep * ref_get(&a->ema, i) +
-                            (1.0 - keep) * ref_get(&a->p, i));
+                        ref_get(&a->keep, 0) * ref_get(&a->ema, i) +
+                            ref_get(&a->keep, 1) * ref_get(&a->p, i));
             }
         }
     }

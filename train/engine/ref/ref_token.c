@@ -92,7 +92,7 @@ mri_ref_tokens_back(mri_exec *exec, const mri_tokens_back_args *a)
                     ref_get(&a->dy, (seq.row + 1) * d + i));
         }
     }
-    for (uint64_t j = 0; j < d; j++) {
+    for (uint64_t j = 0; mri_there(&a->dcls) && j < d; j++) {
         double sum = 0;
 
         for (uint32_t g = 0; g < a->seqs.groups; g++) {
@@ -101,7 +101,9 @@ mri_ref_tokens_back(mri_exec *exec, const mri_tokens_back_args *a)
         ref_give(&a->dcls, j, sum, a->add);
     }
     for (uint32_t g = 0; g < a->seqs.groups; g++) {
-        for (uint64_t i = 0; i < a->seqs.tokens[g] * d; i++) {
+        uint64_t len = mri_there(&a->dpos[g]) ? a->seqs.tokens[g] * d : 0;
+
+        for (uint64_t i = 0; i < len; i++) {
             ref_give(&a->dpos[g], i, sum_over_group(a, g, i / d, i % d),
                      a->add_pos[g]);
         }
