@@ -41,8 +41,8 @@ size_t mri_store_find(const mri_store *store, const char *name);
 mr_tensor mri_store_tensor(const mri_store *store, size_t i);
 mr_tensor mri_store_arena(const mri_store *store, mri_set set);
 /* Copy to and from host memory; bytes must be those of the tensor. */
-MR_USE_RESULT mr_err mri_store_get(const mri_store *store, size_t i,
-                                   void *host, uint64_t bytes, mr_diag *diag);
+MR_USE_RESULT mr_err mri_store_get(const mri_store *store, size_t i, void *host,
+                                   uint64_t bytes, mr_diag *diag);
 MR_USE_RESULT mr_err mri_store_put(mri_store *store, size_t i, const void *host,
                                    uint64_t bytes, mr_diag *diag);
 
