@@ -255,7 +255,8 @@ fill_manifest(Mri__PbManifest *pb, manifest_parts *p, const mri_making *c)
     pb->statistics = p->statistics_list;
     pb->samples = c->count;
     pb->groups = c->split_result.groups;
-    pb->leaks = c->split_result.joined;
+    pb->leaks = c->split_result.torn;
+    pb->joined = c->split_result.joined;
     pb->quarantined = c->in->quarantined;
     pb->index_hash =
         (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)c->index_hash};

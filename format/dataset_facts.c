@@ -119,6 +119,7 @@ mri_dataset_facts_of(const mr_dataset *ds, mri_dataset_facts *out)
                                .groups = m->groups,
                                .quarantined = m->quarantined,
                                .leaks = m->leaks,
+                               .joined = m->joined,
                                .shards = (uint32_t)m->n_shards};
     for (size_t i = 0; i < m->n_shards; i++) {
         out->bytes += m->shards[i]->bytes;

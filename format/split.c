@@ -431,7 +431,7 @@ assign(work *w, mri_split_result *out, mr_diag *diag)
     if (err != MR_OK) {
         return err;
     }
-    out->joined += assign_blocs(w);
+    out->torn = assign_blocs(w);
     if (w->rule->repair) {
         err = repair(w, diag);
     }

@@ -31,8 +31,8 @@ typedef struct mri_split_rule {
 
 typedef struct mri_split_result {
     uint64_t groups; /* distinct names; 0 if none was given */
-    uint64_t joined; /* groups that were joined for sharing pixels, or that
-                        given splits tear apart */
+    uint64_t joined; /* groups that were joined for sharing pixels */
+    uint64_t torn;   /* units that given splits keep apart from their bloc */
 } mri_split_result;
 
 /*

@@ -138,7 +138,7 @@ given_splits_are_kept_and_what_they_tear_is_counted(void **state)
         u[i].split = i % 10 == 3 && i > 50 ? 2 : 0; /* tears group 3 */
     }
     assign(u, 100, 2, false, &r);
-    assert_true(r.joined > 0);
+    assert_true(r.torn > 0);
     for (int i = 0; i < 100; i++) {
         assert_int_equal(u[i].split, i % 10 == 3 && i > 50 ? 2 : 0);
     }

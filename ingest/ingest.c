@@ -500,6 +500,7 @@ fill_report(run *r, mr_diag *diag)
     r->report->samples = facts.samples;
     r->report->groups = facts.groups;
     r->report->leaks = facts.leaks;
+    r->report->joined = facts.joined;
     r->report->shards = facts.shards;
     r->report->bytes = facts.bytes;
     r->report->raw_bytes = facts.raw_bytes;

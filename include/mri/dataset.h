@@ -32,7 +32,9 @@ MR_USE_RESULT mr_err mri_dataset_split_of(const mr_dataset *ds, uint64_t rank,
 /* Facts of the manifest. */
 typedef struct mri_dataset_facts {
     const char *dir, *layout, *config, *split_recipe;
-    uint64_t samples, groups, quarantined, leaks;
+    uint64_t samples, groups, quarantined;
+    uint64_t joined; /* groups put together because they share pixels */
+    uint64_t leaks;  /* samples that the source's splits tear from theirs */
     uint32_t shards;
     uint64_t bytes;     /* of the shards */
     uint64_t raw_bytes; /* decoded */

@@ -69,8 +69,8 @@ typedef struct mri_ingest_report {
     uint64_t changed;    /* of these, files of another size than then */
     uint64_t ignored;    /* files that are plainly no images */
     uint64_t unmatched;  /* names that --group did not match */
-    uint64_t groups, leaks;
-    uint32_t shards, reused; /* reused: finished by an interrupted run */
+    uint64_t groups, joined, leaks; /* as mri_dataset_facts */
+    uint32_t shards, reused;        /* reused: finished by an interrupted run */
     uint64_t bytes, raw_bytes;
     mri_bad *bad; /* [bad_count], by key */
     uint64_t bad_count;

@@ -10,7 +10,9 @@
 static uint16_t
 get16(const uint8_t *p, bool big)
 {
-    return big ? (uint16_t)(p[0] << 8 | p[1]) : mri_get16(p);
+    uint16_t v = mri_get16(p);
+
+    return big ? __builtin_bswap16(v) : v;
 }
 
 static uint32_t

@@ -358,9 +358,10 @@ unpack(uint8_t *to, const uint8_t *from, const png_head *head)
 
     for (uint32_t y = 0; y < head->height; y++, from += row_bytes) {
         for (uint32_t x = 0; x < head->width; x++) {
+            unsigned byte = from[x / per];
             unsigned shift = 8 - head->depth * (x % per + 1);
 
-            *to++ = (uint8_t)(from[x / per] >> shift & mask);
+            *to++ = (uint8_t)(byte >> shift & mask);
         }
     }
 }

@@ -143,7 +143,7 @@ bits_at(const uint8_t *row, size_t i, unsigned bits)
     unsigned v = 0;
 
     for (size_t b = i * bits; b < (i + 1) * bits; b++) {
-        v = v << 1 | (row[b / 8] >> (7 - b % 8) & 1u);
+        v = v << 1 | ((unsigned)row[b / 8] >> (7 - b % 8) & 1u);
     }
     return v;
 }
@@ -291,8 +291,9 @@ a_palette_is_painted_in_an_image_and_kept_in_a_label(void **state)
             size_t at = i / 3;
             unsigned v = bits_at(pixels + at / r.width * row_bytes(&r, r.width),
                                  at % r.width, r.bits);
-            unsigned want = map[(i % 3 << r.bits) + v] >> ways[k / 4][1];
+            unsigned want = map[(i % 3 << r.bits) + v];
 
+            want >>= ways[k / 4][1];
             assert_int_equal(image.dtype == MR_U8
                                  ? ((uint8_t *)image.pixels)[i]
                                  : ((uint16_t *)image.pixels)[i],

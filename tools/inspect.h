@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inspect.h - what `millrace inspect` shows of each kind of thing.
+ */
+#ifndef MRI_INSPECT_H
+#define MRI_INSPECT_H
+
+#include "cli.h"
+
+typedef struct mri_inspect {
+    mri_cli *cli;
+    const char *thing;
+    bool samples, stats, splits, quarantine;
+    const char *sample; /* a key, or NULL */
+    const char *png;    /* a contact sheet, or NULL */
+} mri_inspect;
+
+mr_err mri_inspect_dataset(const mri_inspect *in, mr_diag *diag);
+/* A shard, a safetensors file, or a foreign image. */
+mr_err mri_inspect_file(const mri_inspect *in, mr_diag *diag);
+
+#endif
