@@ -14,6 +14,7 @@
 #include <mri/rng.h>
 
 #define MRI_BLUR_MAX 31
+#define MRI_ACTS_MAX 72 /* of a view: one an operation, and a few */
 
 typedef enum mri_act_kind {
     MRI_ACT_SELECT,   /* channel i is channel map[i] */
