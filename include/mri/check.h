@@ -107,9 +107,12 @@ double mri_check_dot(const mr_tensor *weights, const mr_tensor *values);
 /* Run the reference alone, for losses. */
 void mri_check_ref(mri_check *c, mri_check_fn *fn, const void *args);
 
-/* A statement of the case's own. */
+/* Statements of the case's own: something holds; an error is within a bound. */
 void mri_check_true(mri_check *c, bool ok, const char *what);
+void mri_check_within(mri_check *c, double error, double bound,
+                      const char *what);
 bool mri_check_exact(const mri_check *c); /* the float64 pass */
+const mri_backend *mri_check_backend(const mri_check *c);
 
 MRI_END
 

@@ -130,6 +130,18 @@ make_param_grads(mri_graph *g)
     }
 }
 
+/* Something trained flows through this node. */
+static bool
+is_on_the_way(const mri_graph *g, const node *n)
+{
+    for (uint32_t u = 0; u < n->count; u++) {
+        if (n->uses[u].writes && g->values[n->uses[u].value].slope) {
+            return n->kind->back != NULL;
+        }
+    }
+    return false;
+}
+
 void
 mri_g_reverse(mri_graph *g, mri_val loss)
 {
@@ -148,7 +160,7 @@ mri_g_reverse(mri_graph *g, mri_val loss)
     g->forward_nodes = count;
     make_param_grads(g);
     for (uint32_t n = count; n-- > 0 && !g->failed;) {
-        if (g->nodes[n].kind->back != NULL) {
+        if (is_on_the_way(g, &g->nodes[n])) {
             char *scope = g->nodes[n].name;
 
             /* errors and timings name the node that is being reversed */

@@ -48,11 +48,11 @@ copy_slots(mri_store *s, const mri_graph *g, mr_diag *diag)
     return MR_OK;
 }
 
-/* A shadow follows the trained parameter at its place: same length. */
+/* A shadow follows the trained parameter at its place, if there are both. */
 static mr_err
 check_shadows(const mri_store *s, mr_diag *diag)
 {
-    if (s->bytes[MRI_SET_SHADOW] != 0 &&
+    if (s->bytes[MRI_SET_SHADOW] != 0 && s->bytes[MRI_SET_TRAINED] != 0 &&
         s->bytes[MRI_SET_SHADOW] != s->bytes[MRI_SET_TRAINED]) {
         return mri_fail(diag, MRI_E_GRAPH_SHAPE, MR_NOWHERE,
                         "the trained parameters (%" PRIu64

@@ -457,6 +457,21 @@ mri_check_true(mri_check *c, bool ok, const char *what)
     }
 }
 
+void
+mri_check_within(mri_check *c, double error, double bound, const char *what)
+{
+    note_error(c, error, bound);
+    if (!(error <= bound)) {
+        check_complain(c, "%s is off by %.3g, bound %.2g", what, error, bound);
+    }
+}
+
+const mri_backend *
+mri_check_backend(const mri_check *c)
+{
+    return c->backend;
+}
+
 bool
 mri_check_exact(const mri_check *c)
 {
