@@ -47,10 +47,15 @@ void
 mri_order_init(mri_order *o, uint64_t n, uint64_t seed, uint64_t epoch,
                const char *split, bool identity)
 {
+    uint64_t key = order_key(seed, epoch, split);
+
     assert(n >= 1);
+    if (o->n == n && o->key == key && o->identity == identity) {
+        return;
+    }
     o->n = n;
     o->identity = identity;
-    o->key = order_key(seed, epoch, split);
+    o->key = key;
     o->half = 1;
     while (o->half < 32 && (uint64_t)1 << 2 * o->half < n) {
         o->half++;

@@ -23,7 +23,8 @@ typedef struct mri_order {
 
 /*
  * The order of one epoch over `n` samples, n >= 1. `split` is the split's
- * name; `identity` leaves the samples in the order of their uids.
+ * name; `identity` leaves the samples in the order of their uids. Zeroed
+ * memory before the first use; an order that is this one already stays.
  */
 void mri_order_init(mri_order *o, uint64_t n, uint64_t seed, uint64_t epoch,
                     const char *split, bool identity);

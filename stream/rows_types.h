@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rows_types.h - what is inside mri_rows and its workers.
+ */
+#ifndef MRI_STREAM_ROWS_TYPES_H
+#define MRI_STREAM_ROWS_TYPES_H
+
+#include "exec.h"
+#include "load.h"
+#include "op.h"
+#include "order.h"
+
+#include <mri/rows.h>
+
+/* What stands behind each tensor. */
+typedef enum mri_tensor_role {
+    MRI_ROLE_IMAGE,  /* of the pipeline */
+    MRI_ROLE_GLOBAL, /* views of the first group */
+    MRI_ROLE_LOCAL,
+    MRI_ROLE_FIELD, /* a field as it is stored */
+    MRI_ROLE_LABEL,
+    MRI_ROLE_UID,
+    MRI_ROLE_VALID
+} mri_tensor_role;
+
+struct mri_rows {
+    const mr_dataset *ds;
+    uint32_t split;
+    char *split_name;
+    mr_order order;
+    bool piped;        /* with a pipeline */
+    uint32_t field;    /* its image field, index in the dataset */
+    bool wants_ranges; /* a minmax may use the stored moments */
+    mri_pipeline pipeline;
+    mri_rows_facts facts;
+    mr_stream_tensor tensors[MRI_ROWS_TENSORS];
+    mri_tensor_role roles[MRI_ROWS_TENSORS];
+    uint32_t fields[MRI_ROWS_TENSORS]; /* FIELD: index in the dataset */
+    char *names[MRI_ROWS_TENSORS];     /* names that were made */
+    char *open;
+};
+
+struct mri_rows_worker {
+    mri_loader loader;
+    mri_exec exec;
+    mri_room base, base_places, acts, pool, ranges;
+    uint64_t augment_ns;
+    mri_order order; /* that was used last */
+};
+
+/* Index of field `name` within a sample, and its facts; MR_FINISHED if it has
+ * none. */
+MR_USE_RESULT mr_err mri_rows_field(const mr_dataset *ds, uint64_t rank,
+                                    const mr_sample *s, uint32_t name,
+                                    uint32_t *index, mr_field *f,
+                                    mr_diag *diag);
+/* The tensors of one sample, if they differ from those announced:
+ * MRI_E_ROW_SHAPE. */
+MR_USE_RESULT mr_err mri_rows_fits(const mri_rows *rows, const mri_form *form,
+                                   mr_diag *diag);
+
+#endif
