@@ -119,6 +119,9 @@ mri_ask_open(mri_ask **out, const mri_ask_config *config, uint64_t now,
         return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     }
     a->config = *config;
+    if (a->config.window_bytes < 2 * MRI_WIRE_PAYLOAD) {
+        a->config.window_bytes = 2 * MRI_WIRE_PAYLOAD;
+    }
     a->began = a->heard = now;
     a->next_request = 1;
     *out = a;

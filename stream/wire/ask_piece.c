@@ -288,8 +288,12 @@ static void
 grant(mri_ask *a, uint32_t server)
 {
     peer *p = &a->peers[server];
+    uint64_t low = a->config.window_bytes / 2;
 
-    if (p->granted - p->received > a->config.window_bytes / 2) {
+    /* Never less than one payload: the server would wait for more credit
+     * before it can send the next one, and we for that one. */
+    low = low > MRI_WIRE_PAYLOAD ? low : MRI_WIRE_PAYLOAD;
+    if (p->granted - p->received > low) {
         return;
     }
     p->granted = p->received + a->config.window_bytes;

@@ -516,7 +516,7 @@ make_world(uint64_t seed)
     world *w = calloc(1, sizeof *w);
 
     w->seed = seed;
-    w->window = (1 + roll(w, 16)) << 20;
+    w->window = (2 + roll(w, 16)) << 20;
     w->memory = (3 + roll(w, 16)) << 20; /* the largest piece fits */
     w->delay = MS + roll(w, 100 * MS);
     w->drop = (uint32_t)roll(w, 60);
