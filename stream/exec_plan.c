@@ -54,8 +54,8 @@ mri_exec_shrink(const mri_act *acts, unsigned count)
         acts[i].filter == MRI_FILTER_NEAREST) {
         return 1;
     }
-    while (shrink > 1 && (acts[i].size[1] < acts[i].out[0] * shrink ||
-                          acts[i].size[2] < acts[i].out[1] * shrink)) {
+    while (shrink > 1 && (2 * acts[i].size[1] < 3 * acts[i].out[0] * shrink ||
+                          2 * acts[i].size[2] < 3 * acts[i].out[1] * shrink)) {
         shrink /= 2;
     }
     return shrink;

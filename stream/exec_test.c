@@ -313,14 +313,16 @@ a_decode_is_shrunk_only_where_it_cannot_be_seen(void **state)
         {.kind = MRI_ACT_RESAMPLE, .antialias = true, .out = {100, 100}}};
 
     (void)state;
-    acts[1].size[1] = acts[1].size[2] = 199;
+    acts[1].size[1] = acts[1].size[2] = 299;
     assert_int_equal(mri_exec_shrink(acts, 2), 1);
-    acts[1].size[1] = acts[1].size[2] = 200;
+    acts[1].size[1] = acts[1].size[2] = 300;
     assert_int_equal(mri_exec_shrink(acts, 2), 2);
-    acts[1].size[1] = 399;
+    acts[1].size[1] = 599;
     acts[1].size[2] = 1000;
     assert_int_equal(mri_exec_shrink(acts, 2), 2);
     acts[1].size[1] = 9000;
+    assert_int_equal(mri_exec_shrink(acts, 2), 4);
+    acts[1].size[2] = 1200;
     assert_int_equal(mri_exec_shrink(acts, 2), 8);
     acts[0].point = MRI_POINT_SOLAR;
     assert_int_equal(mri_exec_shrink(acts, 2), 1);

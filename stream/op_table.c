@@ -122,9 +122,9 @@ static const mri_op_def table[] = {
        "Cut out a rectangle of random area and shape and bring it to a size. "
        "w = rint(sqrt(area ratio)), h = rint(sqrt(area / ratio)); if ten "
        "tries do not fit, the largest rectangle in the middle whose ratio is "
-       "within bounds. A JPEG may be decoded at 1/2, 1/4 or 1/8, if every crop "
-       "of the sample is at least that many times larger than what comes out, "
-       "and with antialias."),
+       "within bounds. With antialias a JPEG is decoded at 1/2, 1/4 or 1/8 if "
+       "every crop of the sample is at least 3, 6 or 12 times larger than what "
+       "comes out of it."),
     OP(multi_crop, 1, multi, "as random_resized_crop, by view",
        "Several random resized crops of one decode: tensors `global` and "
        "`local` instead of `image`."),
