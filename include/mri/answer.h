@@ -90,7 +90,8 @@ void mri_answer_next(mri_answer *a, mri_deed *deed);
 
 typedef struct mri_answer_counts {
     uint32_t peers, queued, computing, ready;
-    uint64_t held_bytes; /* computing and computed */
+    uint64_t held_bytes;   /* computing and computed */
+    uint64_t orphan_bytes; /* of these: computing for peers that are gone */
     uint64_t sent_bytes, rows, misses, refused;
 } mri_answer_counts;
 void mri_answer_count(const mri_answer *a, mri_answer_counts *out);

@@ -244,6 +244,7 @@ mri_answer_count(const mri_answer *a, mri_answer_counts *out)
     }
     for (const job *j = a->orphans; j != NULL; j = j->next) {
         out->computing++;
+        out->orphan_bytes += j->bytes;
     }
 }
 
