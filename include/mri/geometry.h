@@ -23,7 +23,8 @@ typedef struct mri_geometry {
      * (mm; seconds for T); 0 where the source says nothing. */
     double spacing[MR_MAX_RANK];
     uint8_t orientation; /* EXIF 1..8, 0 if the source says nothing */
-    /* The NIfTI header, 348 or 540 bytes, texts about people zeroed. */
+    /* The NIfTI header, 348 or 540 bytes, texts about people zeroed; where
+     * texts are kept, the extensions follow as they do in a .nii. */
     uint8_t *nifti;
     uint32_t nifti_bytes;
     /* Names of the channels, channel_count NUL-terminated texts. */

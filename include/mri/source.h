@@ -55,6 +55,7 @@ const char *mri_source_kind_name(mri_source_kind kind);
 typedef struct mri_limits {
     uint64_t file_bytes;    /* one file as it lies on the disk */
     uint64_t decoded_bytes; /* one sample, decoded */
+    uint64_t total_bytes;   /* all samples of one file, decoded */
     uint64_t ratio;         /* decoded bytes for each byte of the file ... */
     uint64_t ratio_floor;   /* ... which counts as at least so many bytes */
     uint64_t side;          /* width, height of a JPEG or PNG */
@@ -150,7 +151,7 @@ typedef struct mri_image {
     mri_geometry geometry;
     uint64_t dropped[MRI_DROPS]; /* bytes that were left behind */
     uint64_t repaired; /* pieces that were damaged; 0 unless `lenient` */
-    char *text;        /* with keep_text: free texts of a PNG or TIFF */
+    char *text;        /* with keep_text: free texts of a PNG or TIFF, UTF-8 */
     void *block;       /* private: what `pixels` lies in */
 } mri_image;
 

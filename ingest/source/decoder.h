@@ -9,6 +9,7 @@
 
 #include <mri/source.h>
 
+#include <mri/bytes.h>
 #include <mri/error.h>
 
 typedef struct decoder decoder;
@@ -68,6 +69,14 @@ bool nifti_is_pair(const uint8_t *data, size_t len);
 /* The orientation 1..8 of a block of EXIF (a TIFF header and its first
  * directory), or 0: damaged EXIF is no reason to refuse an image. */
 uint8_t exif_orientation(const uint8_t *p, size_t len);
+
+/* No zero, and every sequence as it must be. */
+bool text_is_utf8(const char *text, size_t len);
+/* False: no memory. */
+bool text_add_latin1(mri_bytes *out, const uint8_t *p, size_t len);
+/* Up to the first zero as UTF-8: as it is, or taken for Latin-1. mri_free;
+ * NULL: no memory. */
+char *text_utf8(const char *text, size_t len);
 
 /* Reverse the bytes of each of `count` elements of `size` 1, 2, 4 or 8. */
 void swap_bytes(void *p, uint64_t count, size_t size);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "testing.h"
 
+#include "decoder.h"
+
 #include <stdio.h>
 
 #include <jpeglib.h>
@@ -199,6 +201,28 @@ damaged_exif_does_not_cost_the_picture(void **state)
                     image.geometry.orientation == 6);
         mri_image_release(&image);
         mri_bytes_release(&jpeg);
+    }
+}
+
+/* By itself, in memory of its own size: nothing is read beyond it. */
+static void
+exif_is_read_within_its_bounds(void **state)
+{
+    size_t len = sizeof exif - 1 - 6;
+
+    (void)state;
+    for (size_t cut = 0; cut <= len; cut++) {
+        uint8_t *copy = exact_copy(exif + 6, cut);
+
+        assert_int_equal(exif_orientation(copy, cut), cut < 34 ? 0 : 6);
+        for (size_t i = 0; i < cut; i++) {
+            for (unsigned bit = 0; bit < 8; bit++) {
+                copy[i] ^= (uint8_t)(1u << bit);
+                assert_true(exif_orientation(copy, cut) <= 8);
+                copy[i] ^= (uint8_t)(1u << bit);
+            }
+        }
+        free(copy);
     }
 }
 
@@ -423,6 +447,7 @@ main(void)
         cmocka_unit_test(
             what_names_people_is_left_out_and_the_rest_is_byte_for_byte),
         cmocka_unit_test(damaged_exif_does_not_cost_the_picture),
+        cmocka_unit_test(exif_is_read_within_its_bounds),
         cmocka_unit_test(a_cut_anywhere_is_refused_with_its_place),
         cmocka_unit_test(random_damage_ends_in_order),
         cmocka_unit_test(a_warning_is_an_error_unless_lenient),

@@ -474,6 +474,7 @@ check_chunks(const mri_source *s, mri_image *image, mri_bytes *text,
 {
     const png_head *head = s->state;
     png_walk w = walk_of(s, true);
+    uint64_t text_left = s->options.limits.text_bytes;
     png_chunk chunk = {0};
 
     while (chunk.type != PNG_IEND) {
@@ -491,7 +492,7 @@ check_chunks(const mri_source *s, mri_image *image, mri_bytes *text,
         }
         if (drop == MRI_DROP_TEXT && s->options.keep_text &&
             chunk.type != PNG_TIME) {
-            if (!png_text_line(text, &chunk, s->options.limits.text_bytes)) {
+            if (!png_text_line(text, &chunk, &text_left)) {
                 return source_no_memory(diag);
             }
         } else if (drop != MRI_DROPS) {

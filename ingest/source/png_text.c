@@ -9,33 +9,18 @@
 #include <libdeflate.h>
 #include <string.h>
 
-/* Latin-1 to UTF-8. */
-static bool
-add_latin1(mri_bytes *out, const uint8_t *p, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        uint8_t c = p[i];
-        uint8_t two[2] = {(uint8_t)(0xc0 | c >> 6), (uint8_t)(0x80 | (c & 63))};
-
-        if (c < 0x80 ? !mri_bytes_add(out, &c, 1)
-                     : !mri_bytes_add(out, two, 2)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool
 add_text(mri_bytes *out, const uint8_t *p, size_t len, bool utf8)
 {
-    return utf8 ? mri_bytes_add(out, p, len) : add_latin1(out, p, len);
+    return utf8 ? mri_bytes_add(out, p, len) : text_add_latin1(out, p, len);
 }
 
 /* As add_text, from a zlib stream. deflate cannot do better than 1,032 to 1,
- * which bounds the room before anything is inflated. */
+ * which bounds the room before anything is inflated; that room is spent whether
+ * or not the stream is sound, so that many broken ones cost no more. */
 static bool
 add_packed(mri_bytes *out, const uint8_t *p, size_t len, bool utf8,
-           uint64_t limit)
+           uint64_t *left)
 {
     struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
     uint64_t room = (uint64_t)len * 1032 + 64;
@@ -43,7 +28,8 @@ add_packed(mri_bytes *out, const uint8_t *p, size_t len, bool utf8,
     size_t got = 0;
     bool ok = false;
 
-    room = room < limit ? room : limit;
+    room = room < *left ? room : *left;
+    *left -= room;
     raw = mri_alloc_pixels(room, 1);
     if (d != NULL && raw != NULL) {
         ok = libdeflate_zlib_decompress(d, p, len, raw, room, &got) !=
@@ -70,17 +56,18 @@ skip_word(const uint8_t **p, size_t *len)
 }
 
 bool
-png_text_line(mri_bytes *out, const png_chunk *chunk, uint64_t limit)
+png_text_line(mri_bytes *out, const png_chunk *chunk, uint64_t *left)
 {
     const uint8_t *p = chunk->body;
     size_t len = chunk->body_bytes;
     bool utf8 = chunk->type == PNG_ITXT, packed = chunk->type == PNG_ZTXT;
     bool ok;
 
-    if (!skip_word(&p, &len) || out->len + len > limit) {
+    if (!skip_word(&p, &len) || chunk->body_bytes > *left) {
         return true;
     }
-    ok = add_latin1(out, chunk->body, (size_t)(p - chunk->body) - 1) &&
+    *left -= chunk->body_bytes;
+    ok = text_add_latin1(out, chunk->body, (size_t)(p - chunk->body) - 1) &&
          mri_bytes_add(out, ": ", 2);
     if (utf8 && len >= 2) { /* flag, method, language, translated keyword */
         packed = p[0] != 0;
@@ -94,7 +81,7 @@ png_text_line(mri_bytes *out, const png_chunk *chunk, uint64_t limit)
         len--;
     }
     if (ok && packed) {
-        ok = add_packed(out, p, len, utf8, limit);
+        ok = add_packed(out, p, len, utf8, left);
     } else if (ok) {
         ok = add_text(out, p, len, utf8);
     }

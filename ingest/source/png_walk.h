@@ -67,7 +67,8 @@ typedef struct png_chunk {
 MR_USE_RESULT mr_err png_next(png_walk *w, png_chunk *chunk, mr_diag *diag);
 
 /* The text of a tEXt, zTXt or iTXt chunk as a line of UTF-8, "keyword: text".
- * A damaged one adds nothing. False: no memory. */
-bool png_text_line(mri_bytes *out, const png_chunk *chunk, uint64_t limit);
+ * A damaged one, or one too long for the bytes that are left, adds nothing.
+ * False: no memory. */
+bool png_text_line(mri_bytes *out, const png_chunk *chunk, uint64_t *left);
 
 #endif

@@ -24,6 +24,8 @@ static const mri_limit limit_rows[] = {
     ROW(file_bytes, "bytes", UINT64_C(64) << 30,
         "one file as it lies on the disk"),
     ROW(decoded_bytes, "bytes", UINT64_C(4) << 30, "one sample, decoded"),
+    ROW(total_bytes, "bytes", UINT64_C(64) << 30,
+        "all samples of one file, decoded"),
     ROW(ratio, "", 10000, "decoded bytes for each byte of the file"),
     ROW(ratio_floor, "bytes", 4096,
         "smaller files count as this many for the ratio"),

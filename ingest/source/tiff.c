@@ -247,6 +247,7 @@ make_plan(const mri_source *s, tiff_state *t, mr_diag *diag)
 static mr_err
 check_total(const mri_source *s, const tiff_state *t, mr_diag *diag)
 {
+    const mri_limits *l = &s->options.limits;
     uint64_t total = 0;
 
     for (uint64_t i = 0; i < t->plan.count; i++) {
@@ -258,7 +259,13 @@ check_total(const mri_source *s, const tiff_state *t, mr_diag *diag)
             total = UINT64_MAX;
         }
     }
-    return source_work(&s->options.limits, total, s->file.len, diag);
+    if (total > l->total_bytes) {
+        return mri_fail(diag, MRI_E_SOURCE_LIMIT, MR_NOWHERE,
+                        "its samples decode to %" PRIu64
+                        " bytes, more than the limit total_bytes of %" PRIu64,
+                        total, l->total_bytes);
+    }
+    return source_work(l, total, s->file.len, diag);
 }
 
 static mr_err
@@ -413,6 +420,12 @@ describe(const mri_source *s, const tiff_stack *stack, const tiff_page *page,
 
     image->dtype = page->dtype;
     if (has_palette(s, page)) {
+        if (page->bits > 8) {
+            return mri_fail(diag, MRI_E_TIFF_VARIANT, page->at,
+                            "a TIFF with a palette of %" PRIu32
+                            " bits, which is read in a label field only",
+                            page->bits);
+        }
         image->dtype = palette_type(s->state, stack);
     }
     if (!add_axes(s, stack, page, image)) {
@@ -433,12 +446,8 @@ keep_text(const mri_source *s, const tiff_state *t, mri_image *image,
     if (!s->options.keep_text || t->text.len == 0) {
         return MR_OK;
     }
-    image->text = mri_alloc(t->text.len + 1, 1);
-    if (image->text == NULL) {
-        return source_no_memory(diag);
-    }
-    memcpy(image->text, t->text.p, t->text.len);
-    return MR_OK;
+    image->text = text_utf8(t->text.p, t->text.len);
+    return image->text != NULL ? MR_OK : source_no_memory(diag);
 }
 
 static mr_err

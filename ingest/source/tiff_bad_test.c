@@ -229,8 +229,29 @@ a_thousand_names_for_one_strip_are_a_bomb_too(void **state)
         mri_put32(p + 8 * 12 + 8, 1600); /* byte count */
     }
     must_refuse(b.data, b.len, &o, MRI_E_SOURCE_RATIO);
+    o.pages = MRI_PAGES_SAMPLE;
+    must_refuse(b.data, b.len, &o, MRI_E_SOURCE_RATIO);
+    o.limits.ratio = 1000;
+    o.limits.total_bytes = 1600 * 1000;
+    assert_int_equal(read_all(b.data, b.len, &o), MR_OK);
+    o.limits.total_bytes--;
+    must_refuse(b.data, b.len, &o, MRI_E_SOURCE_LIMIT);
     mri_bytes_release(&b);
     mri_bytes_release(&first.bytes);
+}
+
+/* What a tag says once it need not say a million times, in every page. */
+static void
+a_number_has_few_values(void **state)
+{
+    hand h = hand_grey();
+
+    (void)state;
+    hand_tag(&h, TIFFTAG_SAMPLEFORMAT, 3, 257, 200);
+    hand_next(&h, 0);
+    hand_pixels(&h);
+    assert_true(mri_bytes_zero(&h.bytes, 1000));
+    refuse_hand(&h, MRI_E_SOURCE_LIMIT);
 }
 
 static void
@@ -394,6 +415,7 @@ main(void)
         cmocka_unit_test(products_that_overflow_are_refused),
         cmocka_unit_test(bombs_are_refused_before_they_are_lit),
         cmocka_unit_test(a_thousand_names_for_one_strip_are_a_bomb_too),
+        cmocka_unit_test(a_number_has_few_values),
         cmocka_unit_test(compressions_and_colours_that_are_not_read_are_named),
         cmocka_unit_test(arrangements_that_are_not_read_are_named),
         cmocka_unit_test(samples_of_different_widths_are_refused),

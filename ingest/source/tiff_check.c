@@ -181,18 +181,13 @@ check_samples(const tiff_file *f, tiff_page *page, mr_diag *diag)
 static bool
 is_grey_ramp(const tiff_file *f, const tiff_page *page)
 {
-    uint64_t table = UINT64_C(1) << page->bits;
-    unsigned shift = 16 - page->bits;
     bool wide = true, narrow = true;
 
-    if (page->bits != 8 && page->bits != 16) {
-        return false;
-    }
-    for (uint64_t i = 0; i < 3 * table && (wide || narrow); i++) {
-        uint64_t v = tiff_value(f, &page->colour_map, i), grey = i % table;
-        uint64_t low = v & ((1u << shift) - 1);
+    for (uint64_t i = 0; i < 768 && (wide || narrow); i++) {
+        uint64_t v = tiff_value(f, &page->colour_map, i), grey = i % 256;
+        uint64_t low = v & 255;
 
-        wide = wide && v >> shift == grey && (low == 0 || low == grey);
+        wide = wide && v >> 8 == grey && (low == 0 || low == grey);
         narrow = narrow && v == grey;
     }
     return wide || narrow;
@@ -214,7 +209,7 @@ check_palette(const tiff_file *f, tiff_page *page, mr_diag *diag)
         page->colour_map.count < UINT64_C(3) << page->bits) {
         return impossible(page, diag, "a palette image without its ColorMap");
     }
-    if (is_grey_ramp(f, page)) {
+    if (page->bits == 8 && is_grey_ramp(f, page)) {
         page->photometric = PHOTOMETRIC_MINISBLACK;
     }
     return MR_OK;

@@ -309,6 +309,12 @@ ome_that_does_not_fit_is_not_followed(void **state)
     for (size_t i = 0; i < MRI_COUNT(texts); i++) {
         check_stack(5, texts[i], "ZYX", SHAPE(5, 5, 6));
     }
+    check_stack(2,
+                OME("XYCZT", "2", "1", "1",
+                    "<TiffData IFD=\"0\"><UUID FileName=\"a\"/></TiffData>"
+                    "<TiffData IFD=\"0\" FirstC=\"1\"><UUID FileName=\"b\"/>"
+                    "</TiffData>"),
+                "ZYX", SHAPE(2, 5, 6));
 }
 
 static void
@@ -408,6 +414,7 @@ a_text_is_kept_on_request_and_bounded(void **state)
     mri_bytes tiff = stack_of(1, text, &pixels);
     mri_source_options o = mri_source_defaults();
     mri_image image;
+    uint8_t *at;
 
     (void)state;
     must_read(tiff.data, tiff.len, NULL, &image);
@@ -417,6 +424,12 @@ a_text_is_kept_on_request_and_bounded(void **state)
     o.keep_text = true;
     must_read(tiff.data, tiff.len, &o, &image);
     assert_string_equal(image.text, text);
+    mri_image_release(&image);
+    at = memmem(tiff.data, tiff.len, "somebody", 8);
+    at[1] = 0xf6; /* Latin-1 */
+    must_read(tiff.data, tiff.len, &o, &image);
+    assert_string_equal(image.text, "made by s\xc3\xb6"
+                                    "mebody");
     mri_image_release(&image);
     o.limits.text_bytes = sizeof text - 2;
     must_refuse(tiff.data, tiff.len, &o, MRI_E_SOURCE_LIMIT);

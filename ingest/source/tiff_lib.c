@@ -1,16 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tiff_lib.c - libtiff over memory: it sees checked directories, and says its
- * mind to nobody but us. */
+/*
+ * tiff_lib.c - libtiff over memory: it sees one checked directory, and says its
+ * mind to nobody but us.
+ *
+ * One directory, because libtiff walks the whole chain of them when it is sent
+ * to one: a stack of compressed pages, each a sample, would take a time that
+ * grows with the square of their number. So the header that it reads points to
+ * the page at hand, and that page's pointer to the next one is 0.
+ */
 #include "tiff_read.h"
 
 #include "decoder.h"
+
+#include <mri/bytes.h>
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <tiffio.h>
 
-#define NO_DIRECTORY UINT64_MAX
+/* Overlay what of the word at `at` falls into bytes [from, from + len). */
+static void
+patch(const tiff_reader *r, uint8_t *out, uint64_t from, uint64_t len,
+      uint64_t at, uint64_t value)
+{
+    uint64_t word = r->f->big_tiff ? 8 : 4;
+    uint8_t raw[8];
+
+    if (r->f->big_endian) {
+        value = __builtin_bswap64(value << (64 - 8 * word));
+    }
+    mri_put64(raw, value);
+    for (uint64_t i = 0; i < word; i++) {
+        if (at + i >= from && at + i - from < len) {
+            out[at + i - from] = raw[i];
+        }
+    }
+}
 
 static tmsize_t
 lib_read(thandle_t user, void *out, tmsize_t bytes)
@@ -22,6 +48,8 @@ lib_read(thandle_t user, void *out, tmsize_t bytes)
     n = n < left ? n : left;
     if (n != 0) {
         memcpy(out, r->f->p + r->position, n);
+        patch(r, out, r->position, n, r->page->next_at, 0);
+        patch(r, out, r->position, n, r->f->big_tiff ? 8 : 4, r->page->at);
         r->position += n;
     }
     return (tmsize_t)n;
@@ -63,28 +91,6 @@ lib_size(thandle_t user)
     const tiff_reader *r = user;
 
     return r->f->len;
-}
-
-static int
-lib_map(thandle_t user, void **base, toff_t *size)
-{
-    const tiff_reader *r = user;
-    union {
-        const uint8_t *from;
-        void *to;
-    } p = {.from = r->f->p}; /* libtiff only reads what is opened with "r" */
-
-    *base = p.to;
-    *size = r->f->len;
-    return 1;
-}
-
-static void
-lib_unmap(thandle_t user, void *base, toff_t size)
-{
-    (void)user;
-    (void)base;
-    (void)size;
 }
 
 /* Keep the first complaint; 1 tells libtiff that it has been dealt with. */
@@ -130,9 +136,9 @@ open_handle(tiff_reader *r)
         options, most < INT64_MAX ? (tmsize_t)most : INT64_MAX);
     TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, r);
     TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, r);
-    /* h: leave the first directory alone; c: do not cut strips up. */
-    tif = TIFFClientOpenExt("", "rhc", r, lib_read, lib_write, lib_seek,
-                            lib_close, lib_size, lib_map, lib_unmap, options);
+    /* m: do not map, lib_read has its reasons; c: do not cut strips up. */
+    tif = TIFFClientOpenExt("", "rmc", r, lib_read, lib_write, lib_seek,
+                            lib_close, lib_size, NULL, NULL, options);
     TIFFOpenOptionsFree(options);
     return tif;
 }
@@ -187,39 +193,29 @@ refuse(const tiff_reader *r, const tiff_page *page, const char *what,
 mr_err
 tiff_lib_open(tiff_reader *r, const tiff_page *page, mr_diag *diag)
 {
-    TIFF *tif = r->tif;
-
     if (!TIFFIsCODECConfigured((uint16_t)page->compression)) {
         return mri_fail(diag, MRI_E_TIFF_VARIANT, page->at,
                         "compression %" PRIu32
                         " is not in the libtiff of this machine",
                         page->compression);
     }
+    tiff_lib_close(r);
     r->complained = false;
     r->decoding = false;
-    if (tif == NULL) {
-        tif = open_handle(r);
-        if (tif == NULL) {
-            return r->complained ? refuse(r, page, "cannot open the file", diag)
-                                 : source_no_memory(diag);
-        }
-        r->tif = tif;
-        r->open_at = NO_DIRECTORY;
-    }
-    if (r->open_at == page->at) {
-        return MR_OK;
-    }
-    r->open_at = NO_DIRECTORY;
-    if (TIFFSetSubDirectory(tif, page->at) != 1) {
-        return refuse(r, page, "cannot read the directory", diag);
+    r->position = 0;
+    r->page = page;
+    r->tif = open_handle(r);
+    if (r->tif == NULL) {
+        return r->complained
+                   ? refuse(r, page, "cannot read the directory", diag)
+                   : source_no_memory(diag);
     }
     if (page->photometric == PHOTOMETRIC_YCBCR) {
-        (void)TIFFSetField(tif, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
+        (void)TIFFSetField(r->tif, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
     }
-    if (!agrees(tif, page)) {
+    if (!agrees(r->tif, page)) {
         return refuse(r, page, "reads the directory in another way", diag);
     }
-    r->open_at = page->at;
     return MR_OK;
 }
 

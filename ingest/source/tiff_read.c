@@ -259,43 +259,33 @@ paint8(uint8_t *out, const uint8_t *index, uint64_t pixels, const uint16_t *map,
     }
 }
 
-/* The same for more than 8 bits of index or of colour. */
 static void
-paint16(const tiff_reader *r, const tiff_page *page, mr_dtype dtype,
-        const uint16_t *map, uint8_t *out)
+paint16(uint16_t *out, const uint8_t *index, uint64_t pixels,
+        const uint16_t *map, uint64_t table)
 {
-    uint64_t pixels = (uint64_t)page->width * page->height;
-    uint64_t table = UINT64_C(1) << page->bits;
-
-    for (uint64_t i = 0; i < 3 * pixels; i++) {
-        uint16_t index = r->indices[i / 3], v;
-
-        if (page->dtype == MR_U16) {
-            memcpy(&index, r->indices + i / 3 * 2, sizeof index);
-        }
-        v = map[i % 3 * table + index];
-        if (dtype == MR_U8) {
-            out[i] = (uint8_t)v;
-        } else {
-            memcpy(out + 2 * i, &v, sizeof v);
-        }
+    for (uint64_t i = 0; i < pixels; i++, out += 3) {
+        out[0] = map[index[i]];
+        out[1] = map[table + index[i]];
+        out[2] = map[2 * table + index[i]];
     }
 }
 
+/* Indices of at most 8 bits to colours. */
 static mr_err
 apply_palette(const tiff_reader *r, const tiff_page *page, mr_dtype dtype,
               uint8_t *out, mr_diag *diag)
 {
+    uint64_t pixels = (uint64_t)page->width * page->height;
+    uint64_t table = UINT64_C(1) << page->bits;
     uint16_t *map = load_palette(r->f, page, dtype);
 
     if (map == NULL) {
         return source_no_memory(diag);
     }
-    if (page->dtype == MR_U8 && dtype == MR_U8) {
-        paint8(out, r->indices, (uint64_t)page->width * page->height, map,
-               UINT64_C(1) << page->bits);
+    if (dtype == MR_U8) {
+        paint8(out, r->indices, pixels, map, table);
     } else {
-        paint16(r, page, dtype, map, out);
+        paint16((uint16_t *)(void *)out, r->indices, pixels, map, table);
     }
     mri_free(map);
     return MR_OK;

@@ -3,7 +3,7 @@
  * tiff_read.h - the pixels of a TIFF's pages.
  *
  * Uncompressed strips and tiles are copied from where our own walk found them;
- * compressed ones go through libtiff, one handle for all pages of a sample.
+ * compressed ones go through libtiff, a handle a page.
  */
 #ifndef SOURCE_TIFF_READ_H
 #define SOURCE_TIFF_READ_H
@@ -15,18 +15,17 @@ struct tiff;
 typedef struct tiff_reader {
     const tiff_file *f;
     bool label;
-    uint64_t *damage; /* NULL: strict; else counts what was left zero */
-    struct tiff *tif; /* opened when first needed */
-    uint64_t open_at; /* the directory that it stands on */
-    uint8_t *piece;   /* one decoded strip or tile */
+    uint64_t *damage;      /* NULL: strict; else counts what was left zero */
+    struct tiff *tif;      /* libtiff's handle, and ... */
+    const tiff_page *page; /* ... the only page that it sees */
+    uint8_t *piece;        /* one decoded strip or tile */
     uint64_t piece_room;
     uint8_t *indices; /* a palette image before its palette */
     uint64_t indices_room;
-    /* libtiff's own view of the file, and its first complaint. */
-    uint64_t position;
-    bool decoding; /* warnings of a JPEG are errors now */
+    uint64_t position; /* of libtiff in its view of the file */
+    bool decoding;     /* warnings of a JPEG are errors now */
     bool complained;
-    char text[200];
+    char text[200]; /* its first complaint */
 } tiff_reader;
 
 void tiff_reader_init(tiff_reader *r, const tiff_file *f, bool label,
@@ -57,7 +56,8 @@ void tiff_unpack8(uint8_t *to, const uint8_t *from, uint64_t count,
 void tiff_unpack16(uint16_t *to, const uint8_t *from, uint64_t count,
                    uint32_t bits);
 
-/* libtiff (tiff_lib.c). Decode piece i into `out`, exactly `bytes` of it. */
+/* libtiff (tiff_lib.c): turn to a page, decode its piece i into `out`, exactly
+ * `bytes` of it. */
 MR_USE_RESULT mr_err tiff_lib_open(tiff_reader *r, const tiff_page *page,
                                    mr_diag *diag);
 /* False: damaged, r->text says how. */

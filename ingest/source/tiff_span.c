@@ -144,10 +144,11 @@ span_mm(double length, span unit)
         const char *unit;
         double times, over;
     } units[] = {
-        {"", 1, 1e3},          {"um", 1, 1e3},     {"\xc2\xb5m", 1, 1e3},
-        {"\xce\xbcm", 1, 1e3}, {"micron", 1, 1e3}, {"microns", 1, 1e3},
-        {"\\u00B5m", 1, 1e3},  {"nm", 1, 1e6},     {"mm", 1, 1},
-        {"cm", 10, 1},         {"m", 1e3, 1},      {"\xc3\x85", 1, 1e7},
+        {"", 1, 1e3},          {"um", 1, 1e3},       {"\xc2\xb5m", 1, 1e3},
+        {"\xce\xbcm", 1, 1e3}, {"\xb5m", 1, 1e3},    {"micron", 1, 1e3},
+        {"microns", 1, 1e3},   {"\\u00B5m", 1, 1e3}, {"nm", 1, 1e6},
+        {"mm", 1, 1},          {"cm", 10, 1},        {"m", 1e3, 1},
+        {"\xc3\x85", 1, 1e7},
     };
 
     for (size_t i = 0; i < MRI_COUNT(units); i++) {
@@ -156,45 +157,6 @@ span_mm(double length, span unit)
         }
     }
     return 0;
-}
-
-/* Length of the UTF-8 sequence at p, 0 if it is none. */
-static size_t
-utf8_len(const uint8_t *p, size_t left)
-{
-    size_t n = p[0] < 0x80                   ? 1
-               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
-               : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
-               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
-                                             : 0;
-
-    if (n > left || p[0] == 0) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f)) {
-        return 0;
-    }
-    return n;
-}
-
-static bool
-is_utf8(span s)
-{
-    for (size_t i = 0; i < s.len;) {
-        size_t n = utf8_len((const uint8_t *)s.p + i, s.len - i);
-
-        if (n == 0) {
-            return false;
-        }
-        i += n;
-    }
-    return true;
 }
 
 /* One of XML's five named entities at s; its length, 0 if there is none. */
@@ -227,7 +189,7 @@ span_copy(span s)
     char *copy = mri_alloc(s.len + 1, 1);
     size_t len = 0;
 
-    if (copy == NULL || !is_utf8(s)) {
+    if (copy == NULL || !text_is_utf8(s.p, s.len)) {
         return copy;
     }
     for (size_t i = 0; i < s.len;) {

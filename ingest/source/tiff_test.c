@@ -261,6 +261,67 @@ jpeg_in_a_tiff_becomes_rgb(void **state)
     }
 }
 
+/* libjpeg would fill the gap and warn: in a TIFF too that is damage. */
+static void
+a_damaged_jpeg_in_a_tiff_is_refused(void **state)
+{
+    mri_source_options lenient = with_lenient();
+    recipe r = base;
+    uint8_t *pixels = noise(page_bytes(&r));
+    mri_bytes tiff;
+    mri_image image;
+    uint8_t *scan;
+
+    (void)state;
+    r.compression = COMPRESSION_JPEG;
+    r.rows = 40;
+    tiff = make_tiff("wl", &r, 1, pixels);
+    scan = memmem(tiff.data, tiff.len, "\xff\xda", 2);
+    assert_non_null(scan);
+    for (size_t i = 0; i < 30; i++) { /* ones for ever: no Huffman code */
+        scan[40 + 2 * i] = 0xff;
+        scan[41 + 2 * i] = 0;
+    }
+    must_refuse_at(tiff.data, tiff.len, NULL, MRI_E_TIFF_DAMAGED, 8);
+    must_read(tiff.data, tiff.len, &lenient, &image);
+    assert_int_equal(image.repaired, 1);
+    mri_image_release(&image);
+    mri_bytes_release(&tiff);
+    free(pixels);
+}
+
+/* Compressed pages by the hundred, each a sample: one handle sees one page. */
+static void
+many_compressed_pages_are_many_samples(void **state)
+{
+    enum { PAGES = 500 };
+    static recipe pages[PAGES];
+    mri_source_options o = mri_source_defaults();
+    uint8_t *pixels = noise(PAGES * page_bytes(&base));
+    mr_diag diag = {0};
+    mri_bytes tiff;
+    mri_image image;
+
+    (void)state;
+    for (size_t i = 0; i < PAGES; i++) {
+        pages[i] = base;
+        pages[i].compression = COMPRESSION_PACKBITS;
+    }
+    o.pages = MRI_PAGES_SAMPLE;
+    for (size_t m = 0; m < MRI_COUNT(modes); m++) {
+        tiff = make_tiff(modes[m], pages, PAGES, pixels);
+        for (size_t i = 0; i < PAGES; i += 99) {
+            assert_ok(read_one(tiff.data, tiff.len, &o, i, &image, &diag),
+                      &diag);
+            assert_memory_equal(image.pixels, pixels + i * image.bytes,
+                                image.bytes);
+            mri_image_release(&image);
+        }
+        mri_bytes_release(&tiff);
+    }
+    free(pixels);
+}
+
 static void
 a_palette_is_painted_in_an_image_and_kept_in_a_label(void **state)
 {
@@ -308,6 +369,31 @@ a_palette_is_painted_in_an_image_and_kept_in_a_label(void **state)
         mri_bytes_release(&tiff);
         free(pixels);
     }
+}
+
+static void
+a_palette_of_16_bits_is_for_labels_only(void **state)
+{
+    static uint16_t map[3 << 16];
+    mri_source_options label = mri_source_defaults();
+    recipe r = base;
+    uint8_t *pixels;
+    mri_bytes tiff;
+    mri_image image;
+
+    (void)state;
+    r.bits = 16;
+    r.photometric = PHOTOMETRIC_PALETTE;
+    r.palette = map;
+    pixels = noise(page_bytes(&r));
+    tiff = make_tiff("wl", &r, 1, pixels);
+    must_refuse(tiff.data, tiff.len, NULL, MRI_E_TIFF_VARIANT);
+    label.label = true;
+    must_read(tiff.data, tiff.len, &label, &image);
+    assert_memory_equal(image.pixels, pixels, image.bytes);
+    mri_image_release(&image);
+    mri_bytes_release(&tiff);
+    free(pixels);
 }
 
 static void
@@ -462,7 +548,10 @@ main(void)
         cmocka_unit_test(white_is_zero_is_not_turned_round),
         cmocka_unit_test(reversed_bits_are_turned_back),
         cmocka_unit_test(jpeg_in_a_tiff_becomes_rgb),
+        cmocka_unit_test(a_damaged_jpeg_in_a_tiff_is_refused),
+        cmocka_unit_test(many_compressed_pages_are_many_samples),
         cmocka_unit_test(a_palette_is_painted_in_an_image_and_kept_in_a_label),
+        cmocka_unit_test(a_palette_of_16_bits_is_for_labels_only),
         cmocka_unit_test(a_palette_of_greys_in_order_is_none),
         cmocka_unit_test(look_tells_the_shape_without_the_pixels),
         cmocka_unit_test(every_cut_is_refused_or_harmless),

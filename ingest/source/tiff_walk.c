@@ -229,6 +229,8 @@ drop_of(uint16_t tag)
         return MRI_DROP_XMP;
     case TIFFTAG_ICCPROFILE:
         return MRI_DROP_PROFILE;
+    case TIFFTAG_SUBIFD:
+        return MRI_DROP_REDUCED;
     default: /* from 32768 on they are private */
         return tag >= 32768 && find_known(tag) == NULL ? MRI_DROP_APP
                                                        : MRI_DROPS;
@@ -242,6 +244,12 @@ take_number(const tiff_file *f, tiff_page *page, const struct known *k,
     uint64_t v = tiff_value(f, tag, 0);
     uint32_t v32 = (uint32_t)v;
 
+    if (tag->count > f->limits->samples_per_pixel) {
+        return mri_fail(diag, MRI_E_SOURCE_LIMIT, tag->at,
+                        "%s has %" PRIu64 " values, more than the limit "
+                        "samples_per_pixel of %" PRIu64,
+                        k->name, tag->count, f->limits->samples_per_pixel);
+    }
     for (uint64_t i = 1; i < tag->count; i++) {
         if (tiff_value(f, tag, i) != v) {
             return mri_fail(diag, MRI_E_TIFF_VARIANT, tag->at,
@@ -291,8 +299,8 @@ read_entry(const tiff_file *f, uint64_t at, tiff_page *page, mr_diag *diag)
         tag.at = get_word(f, tag.at);
         sound = inside(f, tag.at, bytes);
     }
-    if (drop != MRI_DROPS && sound) {
-        page->dropped[drop] += bytes;
+    if (sound && drop != MRI_DROPS) {
+        page->dropped[drop] += drop == MRI_DROP_REDUCED ? tag.count : bytes;
     }
     if (k == NULL || (!sound && (k->tag == TIFFTAG_IMAGEDESCRIPTION ||
                                  k->tag == TIFFTAG_XRESOLUTION ||
