@@ -36,6 +36,9 @@ void mri_graph_close(mri_graph *g);
 void mri_g_enter(mri_graph *g, const char *fmt, ...) MRI_PRINTF(2, 3);
 void mri_g_leave(mri_graph *g);
 
+/* An error of the model's own, reported as those of operations are. */
+void mri_g_fail(mri_graph *g, mri_code code, const char *text);
+
 /* --------------------------------------------------------------- values */
 
 /* Set before each run, by name. */

@@ -77,6 +77,12 @@ graph_fail(mri_graph *g, mri_code code, const char *fmt, ...)
 }
 
 void
+mri_g_fail(mri_graph *g, mri_code code, const char *text)
+{
+    graph_fail(g, code, "%s", text);
+}
+
+void
 graph_refuse(mri_graph *g, const char *wants, const mri_val *got, size_t count)
 {
     char text[300];

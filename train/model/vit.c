@@ -234,7 +234,8 @@ positions(mri_graph *g, mri_val learned, uint32_t from, uint32_t to)
     }
     matrix = mri_alloc((size_t)(shape[0] * shape[1]), sizeof *matrix);
     if (matrix == NULL) {
-        return (mri_val){0}; /* tokens then refuses what is none */
+        mri_g_fail(g, MRI_E_MEMORY, "no memory for resized positions");
+        return learned;
     }
     mri_vit_positions(matrix, from, to);
     (void)snprintf(name, sizeof name, "positions %u to %u, %u", from, to,
