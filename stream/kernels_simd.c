@@ -269,6 +269,19 @@ to_u16(uint16_t *restrict out, const float *restrict x, size_t n)
     }
 }
 
+/* One vector of sums. */
+static inline void
+sum_one(float *out, const float *const *rows, size_t i, const float *weight,
+        unsigned count)
+{
+    vec s = get(rows[0] + i) * weight[0];
+
+    for (unsigned k = 1; k < count; k++) {
+        s += get(rows[k] + i) * weight[k];
+    }
+    put(out + i, s);
+}
+
 static void
 sum_rows(float *restrict out, size_t n, const float *const *rows,
          const float *weight, unsigned count)
@@ -293,6 +306,13 @@ sum_rows(float *restrict out, size_t n, const float *const *rows,
         put(out + i + 2 * LANES, s2);
         put(out + i + 3 * LANES, s3);
     }
+    for (; i + LANES <= n; i += LANES) {
+        sum_one(out, rows, i, weight, count);
+    }
+    if (i < n && n >= LANES) { /* the last ones again, with a few before */
+        sum_one(out, rows, n - LANES, weight, count);
+        return;
+    }
     for (; i < n; i++) {
         float s = rows[0][i] * weight[0];
 
@@ -303,13 +323,69 @@ sum_rows(float *restrict out, size_t n, const float *const *rows,
     }
 }
 
+/* Blocks of 4 x 4 change sides in registers; scalar goes one by one. */
+#define BLOCK (LANES > 1 ? 4 : 0)
+typedef float four __attribute__((vector_size(16)));
+
+static inline four
+get4(const float *p)
+{
+    four v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void
+turn4(four v[4])
+{
+    four a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5);
+    four b = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+    four c = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
+    four d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+
+    v[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    v[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    v[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    v[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
 static void
 turn(float *restrict turned, const float *restrict lines, size_t stride,
      size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    size_t i = 0;
+
+    for (; BLOCK != 0 && i + 4 <= n; i += 4) {
+        for (size_t r = 0; r < MRI_LINES; r += 4) {
+            four v[4];
+
+            for (size_t k = 0; k < 4; k++) {
+                v[k] = get4(lines + (r + k) * stride + i);
+            }
+            turn4(v);
+            for (size_t k = 0; k < 4; k++) {
+                memcpy(turned + (i + k) * MRI_LINES + r, &v[k], sizeof v[k]);
+            }
+        }
+    }
+    for (; i < n; i++) {
         for (size_t r = 0; r < MRI_LINES; r++) {
             turned[i * MRI_LINES + r] = lines[r * stride + i];
+        }
+    }
+}
+
+/* Values first .. n of lines first_line .. count, one by one. */
+static void
+turn_back_rest(float *restrict lines, size_t stride,
+               const float *restrict turned, const size_t n[2],
+               const unsigned count[2], bool backwards)
+{
+    for (size_t r = count[0]; r < count[1]; r++) {
+        for (size_t i = n[0]; i < n[1]; i++) {
+            lines[r * stride + (backwards ? n[1] - 1 - i : i)] =
+                turned[i * MRI_LINES + r];
         }
     }
 }
@@ -318,13 +394,30 @@ static void
 turn_back(float *restrict lines, size_t stride, const float *restrict turned,
           size_t n, unsigned count, bool backwards)
 {
-    for (size_t r = 0; r < count; r++) {
-        float *line = lines + r * stride;
+    unsigned whole = BLOCK != 0 ? count / 4 * 4 : 0;
+    size_t columns = BLOCK != 0 ? n / 4 * 4 : 0;
 
-        for (size_t i = 0; i < n; i++) {
-            line[backwards ? n - 1 - i : i] = turned[i * MRI_LINES + r];
+    for (size_t i = 0; i < columns; i += 4) {
+        for (size_t r = 0; r < whole; r += 4) {
+            float *to = lines + r * stride + (backwards ? n - 4 - i : i);
+            four v[4];
+
+            for (size_t k = 0; k < 4; k++) {
+                v[k] = get4(turned + (i + k) * MRI_LINES + r);
+            }
+            turn4(v);
+            for (size_t k = 0; k < 4; k++) {
+                if (backwards) {
+                    v[k] = __builtin_shufflevector(v[k], v[k], 3, 2, 1, 0);
+                }
+                memcpy(to + k * stride, &v[k], sizeof v[k]);
+            }
         }
     }
+    turn_back_rest(lines, stride, turned, (size_t[]){columns, n},
+                   (unsigned[]){0, whole}, backwards);
+    turn_back_rest(lines, stride, turned, (size_t[]){0, n},
+                   (unsigned[]){whole, count}, backwards);
 }
 
 #define VECS (MRI_LINES / LANES)

@@ -66,6 +66,7 @@ clamped(double x, uint64_t low, uint64_t high)
 static void
 windows(mri_taps *t, const mri_span *s, mri_filter filter, double support)
 {
+    double *raw = t->raw.p;
     double scale = s->length / (double)s->n;
     double wide = scale > 1 ? scale : 1;
 
@@ -78,13 +79,11 @@ windows(mri_taps *t, const mri_span *s, mri_filter filter, double support)
 
         n = n < t->stride ? n : t->stride;
         for (uint32_t k = 0; k < n; k++) {
-            sum += weigh(filter, ((double)(from + k) + 0.5 - centre) / wide);
+            raw[k] = weigh(filter, ((double)(from + k) + 0.5 - centre) / wide);
+            sum += raw[k];
         }
         for (uint32_t k = 0; k < n; k++) {
-            double v =
-                weigh(filter, ((double)(from + k) + 0.5 - centre) / wide);
-
-            w[k] = (float)(sum != 0 ? v / sum : k == 0);
+            w[k] = (float)(sum != 0 ? raw[k] / sum : k == 0);
         }
         t->first[i] = from;
         t->count[i] = n;
@@ -151,6 +150,10 @@ mri_taps_make(mri_taps *t, const mri_span *s, mri_filter filter, bool antialias,
     }
     if (antialias) {
         err = make_room(t, s->n, (uint64_t)ceil(support) * 2 + 1, diag);
+        if (err == MR_OK &&
+            mri_room_take(&t->raw, t->stride, sizeof(double)) == NULL) {
+            err = mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+        }
         if (err == MR_OK) {
             windows(t, s, filter, support);
         }
@@ -167,5 +170,6 @@ void
 mri_taps_release(mri_taps *t)
 {
     mri_room_release(&t->room);
+    mri_room_release(&t->raw);
     *t = (mri_taps){0};
 }

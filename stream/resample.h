@@ -19,7 +19,7 @@ typedef struct mri_taps {
     uint64_t *first; /* [n] place in the line */
     uint32_t *count; /* [n] */
     float *weight;   /* [n][stride] */
-    mri_room room;
+    mri_room room, raw;
 } mri_taps;
 
 /*
