@@ -4,11 +4,13 @@
  */
 #include "batch.h"
 #include "order.h"
+#include "remote.h"
 
 #include <mri/alloc.h>
 #include <mri/bytes.h>
 #include <mri/clock.h>
 #include <mri/crc32c.h>
+#include <mri/endpoint.h>
 #include <mri/error.h>
 #include <mri/log.h>
 
@@ -167,7 +169,8 @@ mr_stream_open(mr_stream **out, const mr_stream_options *o, mr_diag *diag)
         err = mri_fail(diag, MRI_E_STREAM_OPTION, MR_NOWHERE, "no source");
     }
     if (err == MR_OK) {
-        err = mri_feed_local(&feed, o, diag);
+        err = mri_is_endpoint(o->source) ? mri_feed_remote(&feed, o, diag)
+                                         : mri_feed_local(&feed, o, diag);
     }
     return err == MR_OK ? mri_stream_over(out, feed, o, diag) : err;
 }

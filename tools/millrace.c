@@ -21,6 +21,10 @@ static const verb verbs[] = {
     {"inspect", mri_cmd_inspect, "what is in a dataset, a shard or a file"},
     {"verify", mri_cmd_verify, "read every byte of a dataset and prove it"},
     {"export", mri_cmd_export, "bring a dataset back to ordinary files"},
+    {"batch", mri_cmd_batch,
+     "compute batches: shapes, hashes, pictures, tensors"},
+    {"serve", mri_cmd_serve,
+     "decode and augment for trainers, here or elsewhere"},
     {"explain", mri_cmd_explain, "what an error code means, and what to do"},
 };
 

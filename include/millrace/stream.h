@@ -64,7 +64,8 @@ typedef void mr_damaged_fn(void *user, const uint8_t uid[MR_UID_BYTES],
                            const mr_diag *why);
 
 typedef struct mr_stream_options {
-    const char *source;    /* a dataset: NAME.mr or NAME.mr@GENERATION */
+    const char *source;    /* a dataset: NAME.mr or NAME.mr@GENERATION; or
+                              servers: ENDPOINT[#NAME],ENDPOINT[#NAME] */
     const char *split;     /* "train"; "all" */
     const char *pipeline;  /* YAML; NULL: the fields as they are stored */
     size_t pipeline_bytes; /* 0: up to the closing zero */
@@ -73,11 +74,14 @@ typedef struct mr_stream_options {
     mr_tail tail;
     mr_order order;
     uint32_t consumer, consumers; /* r of R: r < R */
-    uint32_t threads;             /* 0: one for each CPU */
+    uint32_t threads;             /* 0: one for each CPU; not with servers */
     uint32_t depth;               /* batches that are made ahead */
     mr_on_damage on_damage;
     mr_damaged_fn *damaged; /* may be NULL */
     void *user;
+    /* Servers. connect_ms: until one answers, 0 is 5,000. patience_ms: while
+     * all are silent, 0 is 60,000 and UINT32_MAX for ever. */
+    uint32_t connect_ms, patience_ms;
 } mr_stream_options;
 
 /* split train, seed 0, batches of 64, mask, random, 0 of 1, depth 4, stop. */
@@ -89,6 +93,7 @@ typedef struct mr_stream mr_stream;
  * owner   nothing of the options is kept
  * errors  MR_EARG      an option, or a pipeline that cannot work on these
  *                      samples; the text says which and why
+ *         MR_ETIME     no server answered; MR_EVERSION, MR_EAUTH
  *         and those of mr_dataset_open
  */
 MR_API MR_USE_RESULT mr_err mr_stream_open(mr_stream **out,

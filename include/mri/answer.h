@@ -52,7 +52,8 @@ typedef struct mri_deed {
     size_t descriptor_bytes;
     const uint8_t *payload; /* SEND: into the memory of a token, until FREE */
     size_t payload_bytes;
-    uint64_t token;     /* OPEN, COMPUTE, FREE */
+    uint64_t token;     /* OPEN, COMPUTE, FREE; SEND: of the payload */
+    size_t text_at;     /* private */
     mri_wire_open open; /* OPEN: texts until the next deed is taken */
     uint64_t handle;    /* COMPUTE, CLOSE */
     mri_wire_want want; /* COMPUTE */

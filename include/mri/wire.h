@@ -21,7 +21,8 @@ enum {
     MRI_WIRE_HIGH = 1,
     MRI_WIRE_PAYLOAD = 1 << 20,
     MRI_WIRE_DESCRIPTOR = 64 << 10,
-    MRI_WIRE_TENSORS = 64
+    MRI_WIRE_TENSORS = 64,
+    MRI_WIRE_HINTS = 6
 };
 
 typedef enum mri_wire_type {
@@ -127,6 +128,7 @@ typedef struct mri_wire_opened {
     const char *canonical;
     const char **classes;
     uint32_t class_count;
+    uint16_t hints[MRI_WIRE_HINTS]; /* docs/stream-order.md, 4 */
 } mri_wire_opened;
 
 typedef struct mri_wire_want {

@@ -107,12 +107,11 @@ mri_answer_next(mri_answer *a, mri_deed *deed)
     *deed = a->deeds[a->first++];
     a->count--;
     if (deed->kind == MRI_DEED_SEND) { /* the text moves as it grows */
-        deed->descriptor = a->text.data + deed->token;
-        deed->token = 0;
+        deed->descriptor = a->text.data + deed->text_at;
     }
 }
 
-static void
+static mri_deed *
 say(mri_answer *a, const mri_peer_id *peer, const mri_wire *head,
     const mri_bytes *descriptor, const uint8_t *payload, size_t bytes)
 {
@@ -126,23 +125,24 @@ say(mri_answer *a, const mri_peer_id *peer, const mri_wire *head,
         m.descriptor_bytes = descriptor->len;
     }
     if (!mri_bytes_add(&a->text, m.descriptor, m.descriptor_bytes)) {
-        return;
+        return NULL;
     }
     d = do_next(a, MRI_DEED_SEND);
     if (d != NULL) {
         d->peer = *peer;
         d->descriptor_bytes = m.descriptor_bytes;
-        d->token = at;
+        d->text_at = at;
         d->payload = payload;
         d->payload_bytes = bytes;
         mri_wire_put(d->header, &m);
     }
+    return d;
 }
 
 static void
 say_plain(mri_answer *a, const mri_peer_id *peer, mri_wire_type type)
 {
-    say(a, peer, &(mri_wire){.type = (uint16_t)type}, NULL, NULL, 0);
+    (void)say(a, peer, &(mri_wire){.type = (uint16_t)type}, NULL, NULL, 0);
 }
 
 static void
@@ -152,7 +152,7 @@ say_error(mri_answer *a, const mri_peer_id *peer, const mr_diag *why)
 
     a->counts.refused++;
     if (mri_wire_put_error(&d, why)) {
-        say(a, peer, &(mri_wire){.type = MRI_WIRE_ERROR}, &d, NULL, 0);
+        (void)say(a, peer, &(mri_wire){.type = MRI_WIRE_ERROR}, &d, NULL, 0);
     }
     mri_bytes_release(&d);
 }
@@ -171,7 +171,7 @@ say_begin_again(mri_answer *a, const mri_peer_id *peer, uint64_t stream)
     (void)mri_fail(&why, MRI_E_WIRE_FOREIGN, MR_NOWHERE,
                    "this server does not know the consumer: HELLO is due");
     if (mri_wire_put_error(&d, &why)) {
-        say(a, peer, &head, &d, NULL, 0);
+        (void)say(a, peer, &head, &d, NULL, 0);
     }
     mri_bytes_release(&d);
 }
@@ -358,20 +358,24 @@ send_ready(mri_answer *a, guest *g)
 
         while (j->state == JOB_READY && j->sent < j->bytes) {
             uint64_t left = j->bytes - j->sent;
+            mri_deed *d;
             size_t n =
                 (size_t)(left < MRI_WIRE_PAYLOAD ? left : MRI_WIRE_PAYLOAD);
 
             if (g->granted < g->sent + n) {
                 return;
             }
-            say(a, &g->id,
-                &(mri_wire){.type = MRI_WIRE_HAVE,
-                            .stream = g->handle,
-                            .request = j->request,
-                            .row_count = j->rows,
-                            .offset = j->sent,
-                            .total = j->bytes},
-                NULL, j->data + j->sent, n);
+            d = say(a, &g->id,
+                    &(mri_wire){.type = MRI_WIRE_HAVE,
+                                .stream = g->handle,
+                                .request = j->request,
+                                .row_count = j->rows,
+                                .offset = j->sent,
+                                .total = j->bytes},
+                    NULL, j->data + j->sent, n);
+            if (d != NULL) {
+                d->token = j->token;
+            }
             j->sent += n;
             g->sent += n;
             a->counts.sent_bytes += n;
@@ -524,8 +528,9 @@ on_hello(mri_answer *a, uint64_t now, const mri_peer_id *id,
     g->session = m->head.request;
     memcpy(w.fingerprint, a->config.fingerprint, 16);
     if (mri_wire_put_welcome(&d, &w)) {
-        say(a, id, &(mri_wire){.type = MRI_WIRE_WELCOME, .request = g->session},
-            &d, NULL, 0);
+        (void)say(a, id,
+                  &(mri_wire){.type = MRI_WIRE_WELCOME, .request = g->session},
+                  &d, NULL, 0);
     }
     mri_bytes_release(&d);
 }
@@ -582,9 +587,9 @@ mri_answer_opened(mri_answer *a, uint64_t now, uint64_t token, uint64_t handle,
         g->handle = handle;
         g->row_bytes = opened->row_bytes;
         if (mri_wire_put_opened(&d, opened)) {
-            say(a, &g->id,
-                &(mri_wire){.type = MRI_WIRE_OPENED, .stream = handle}, &d,
-                NULL, 0);
+            (void)say(a, &g->id,
+                      &(mri_wire){.type = MRI_WIRE_OPENED, .stream = handle},
+                      &d, NULL, 0);
         }
         mri_bytes_release(&d);
         return;
@@ -734,13 +739,13 @@ miss(mri_answer *a, guest *g, job *j, uint32_t row, const uint8_t uid[16],
 
     a->counts.misses++;
     if (mri_wire_put_miss(&d, uid, why)) {
-        say(a, &g->id,
-            &(mri_wire){.type = MRI_WIRE_MISS,
-                        .stream = g->handle,
-                        .request = j->request,
-                        .row_first = row,
-                        .row_count = 1},
-            &d, NULL, 0);
+        (void)say(a, &g->id,
+                  &(mri_wire){.type = MRI_WIRE_MISS,
+                              .stream = g->handle,
+                              .request = j->request,
+                              .row_first = row,
+                              .row_count = 1},
+                  &d, NULL, 0);
     }
     mri_bytes_release(&d);
 }

@@ -360,6 +360,7 @@ mri_wire_put_opened(mri_bytes *out, const mri_wire_opened *d)
     Mri__WpOpened pb = MRI__WP_OPENED__INIT;
     Mri__WpTensor tensors[MRI_WIRE_TENSORS];
     Mri__WpTensor *list[MRI_WIRE_TENSORS];
+    uint32_t hints[MRI_WIRE_HINTS];
 
     for (uint32_t i = 0; i < d->tensor_count; i++) {
         mri__wp_tensor__init(&tensors[i]);
@@ -376,6 +377,11 @@ mri_wire_put_opened(mri_bytes *out, const mri_wire_opened *d)
     pb.canonical = text(d->canonical);
     pb.n_classes = d->class_count;
     pb.classes = (char **)(uintptr_t)d->classes;
+    for (int i = 0; i < MRI_WIRE_HINTS; i++) {
+        hints[i] = d->hints[i];
+    }
+    pb.n_hints = MRI_WIRE_HINTS;
+    pb.hints = hints;
     return pack(out, &pb.base);
 }
 
@@ -417,6 +423,9 @@ mri_wire_get_opened(mri_wire_opened *d, mri_wire_box **box,
                            .classes = (const char **)(uintptr_t)pb->classes,
                            .class_count = (uint32_t)pb->n_classes,
                            .tensor_count = (uint32_t)pb->n_tensors};
+    for (size_t i = 0; i < pb->n_hints && i < MRI_WIRE_HINTS; i++) {
+        d->hints[i] = (uint16_t)pb->hints[i];
+    }
     if (pb->n_tensors == 0 || pb->n_tensors > MRI_WIRE_TENSORS ||
         !take_id(d->stream_id, &pb->stream_id)) {
         return refuse_box(box, "an OPENED without id or tensors", diag);
