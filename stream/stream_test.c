@@ -584,6 +584,37 @@ wrong_options_are_refused(void **state)
     }
 }
 
+/* 30 samples in batches of 7: the five rows that wrap around are those of
+ * positions 0 to 4, drawn anew. */
+static void
+a_sample_met_twice_looks_different_twice(void **state)
+{
+    mr_stream_options o = options(&cells, dino);
+    mr_stream *s;
+    mr_batch *first, *last;
+    const uint8_t *a, *b, *ua, *ub;
+    size_t row;
+    mr_diag d = {0};
+
+    (void)state;
+    o.tail = MR_TAIL_WRAP;
+    s = open_stream(&o);
+    assert_ok(mr_stream_get(s, 0, 0, &first, &d), &d);
+    assert_ok(mr_stream_get(s, 0, 4, &last, &d), &d);
+    row = mr_tensor_bytes(mr_batch_tensor(first, "global")) / 7;
+    a = mr_batch_tensor(first, "global")->data;
+    b = mr_batch_tensor(last, "global")->data;
+    ua = mr_batch_tensor(first, "uid")->data;
+    ub = mr_batch_tensor(last, "uid")->data;
+    assert_memory_equal(ua, ub + 2 * 16, 5 * 16);
+    for (size_t i = 0; i < 5; i++) {
+        assert_memory_not_equal(a + i * row, b + (i + 2) * row, row);
+    }
+    mr_batch_unref(first);
+    mr_batch_unref(last);
+    mr_stream_close(s);
+}
+
 /* Draws, seen through what they do to a picture. */
 static void
 flips_happen_as_often_as_they_should(void **state)
@@ -688,6 +719,7 @@ main(void)
         cmocka_unit_test(damage_stops_or_masks_as_the_policy_says),
         cmocka_unit_test(batches_outlive_their_stream),
         cmocka_unit_test(wrong_options_are_refused),
+        cmocka_unit_test(a_sample_met_twice_looks_different_twice),
         cmocka_unit_test(flips_happen_as_often_as_they_should),
         cmocka_unit_test(counters_say_where_the_time_went),
     };
