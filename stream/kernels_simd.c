@@ -48,29 +48,33 @@ make_finite(float *x, size_t n)
     }
 }
 
-/* VALUE(v) is v as f64 or, where f32 holds it exactly, as f32. */
+/* The step is a constant in the two cases that matter, so that the compiler
+ * sees whole vectors. `wide` holds every value of the type, or rounds it once
+ * on the way to f32. */
+#define EACH(step_, value)                                                     \
+    for (size_t i = 0; i < n; i++) {                                           \
+        out[i] = (float)(value(p[(int64_t)i * (step_)]));                      \
+    }
+#define STEPS(value)                                                           \
+    if (how->step == 1) {                                                      \
+        EACH(1, value)                                                         \
+    } else if (how->step == -1) {                                              \
+        EACH(-1, value)                                                        \
+    } else {                                                                   \
+        EACH(how->step, value)                                                 \
+    }
+#define SCALED(v) ((double)(v)*slope + inter)
 #define LOAD(type, wide)                                                       \
     static void load_##type(float *restrict out, const mri_load *how,          \
                             size_t n)                                          \
     {                                                                          \
         const type *restrict p = how->from;                                    \
-        int64_t step = how->step;                                              \
         double slope = how->slope, inter = how->inter;                         \
                                                                                \
         if (how->scaled) {                                                     \
-            for (size_t i = 0; i < n; i++) {                                   \
-                double v = (double)p[(int64_t)i * step];                       \
-                                                                               \
-                out[i] = (float)(v * slope + inter);                           \
-            }                                                                  \
-        } else if (step == 1) {                                                \
-            for (size_t i = 0; i < n; i++) {                                   \
-                out[i] = (float)(wide)p[i];                                    \
-            }                                                                  \
+            STEPS(SCALED)                                                      \
         } else {                                                               \
-            for (size_t i = 0; i < n; i++) {                                   \
-                out[i] = (float)(wide)p[(int64_t)i * step];                    \
-            }                                                                  \
+            STEPS((wide))                                                      \
         }                                                                      \
     }
 LOAD(uint8_t, int32_t)

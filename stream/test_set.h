@@ -83,6 +83,11 @@ set_pixels(const set *s, unsigned i, mri_field_in *f, size_t *verbatim)
         f->dims[0] = s->height;
         f->dims[1] = s->width;
     }
+    if (s->kind == SET_VOLUMES && s->height != 0) {
+        f->dims[0] = 4;
+        f->dims[1] = f->dims[2] = s->height;
+        f->dims[3] = s->width;
+    }
     for (unsigned k = 0; k < f->ndim; k++) {
         n *= f->dims[k];
     }
