@@ -16,7 +16,8 @@ typedef struct decoder decoder;
 
 struct mri_source {
     const decoder *decoder;
-    mri_source_bytes file, pair; /* pair.data is NULL without one */
+    mri_source_bytes file, pair;
+    bool has_pair;
     mri_source_options options;
     uint64_t count; /* samples, set by open */
     void *state;    /* the decoder's own, set by open */

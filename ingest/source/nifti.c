@@ -65,7 +65,7 @@ in_voxel_file(const mri_source *s, mr_err err, mr_diag *diag)
 static mr_err
 check_pair(const mri_source *s, const nifti_head *head, mr_diag *diag)
 {
-    if (head->pair && s->pair.data == NULL) {
+    if (head->pair && !s->has_pair) {
         return mri_fail(diag, MRI_E_NIFTI_PAIR, MR_NOWHERE,
                         "a header whose voxels are in an .img beside it, and "
                         "there is none");

@@ -250,6 +250,10 @@ a_pair_needs_both_files(void **state)
     assert_int_equal(diag.code, MRI_E_NIFTI_SHORT);
     assert_string_equal(diag.path, "it.img");
     assert_int_equal(diag.at, 75);
+    mri_bytes_release(&img); /* an empty .img is there, but short */
+    mri_diag_clear(&diag);
+    assert_fails(read_pair(&hdr, &img, &image, &diag), MR_ECORRUPT);
+    assert_int_equal(diag.code, MRI_E_NIFTI_SHORT);
     mri_bytes_release(&hdr);
     mri_bytes_release(&img);
 }
@@ -259,6 +263,7 @@ lenient_fills_what_is_missing_with_zeros(void **state)
 {
     mri_source_options lenient = with_lenient();
     mri_bytes raw = file_of(&plain, 60), packed = gzipped(&raw);
+    maker far = plain;
     mri_image image;
 
     (void)state;
@@ -271,6 +276,13 @@ lenient_fills_what_is_missing_with_zeros(void **state)
     assert_true(image.repaired > 0);
     assert_memory_equal(image.pixels, raw.data + 352, 60);
     mri_image_release(&image);
+    mri_bytes_release(&raw);
+    mri_bytes_release(&packed);
+
+    far.vox_offset = 40000; /* the damage is before the first voxel */
+    raw = file_of(&far, 60);
+    packed = gzipped(&raw);
+    must_refuse(packed.data, packed.len - 90, &lenient, MRI_E_GZIP_SHORT);
     mri_bytes_release(&raw);
     mri_bytes_release(&packed);
 }

@@ -130,7 +130,7 @@ open_checked(mri_source *s, mr_diag *diag)
 {
     mr_err err = check_size(&s->file, &s->options.limits, diag);
 
-    if (err == MR_OK && s->pair.data != NULL) {
+    if (err == MR_OK && s->has_pair) {
         err = check_size(&s->pair, &s->options.limits, diag);
     }
     if (err != MR_OK) {
@@ -156,7 +156,8 @@ mri_source_open(mri_source **out, const mri_source_bytes *file,
         return source_no_memory(diag);
     }
     s->file = *file;
-    s->pair = pair != NULL ? *pair : (mri_source_bytes){0};
+    s->has_pair = pair != NULL;
+    s->pair = s->has_pair ? *pair : (mri_source_bytes){0};
     s->options = options != NULL ? *options : mri_source_defaults();
     err = in_file(s, open_checked(s, diag), diag);
     if (err != MR_OK) {

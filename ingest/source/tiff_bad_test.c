@@ -322,6 +322,29 @@ arrangements_that_are_not_read_are_named(void **state)
     }
 }
 
+/* libtiff would swap them by the wrong width. */
+static void
+complex_samples_behind_unsorted_tags_are_refused(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        hand h = hand_grey();
+
+        hand_tag(&h, k == 0 ? 40000 : TIFFTAG_SUBFILETYPE, 4, 1, 0);
+        hand_tag(&h, k == 0 ? 40001 : TIFFTAG_SAMPLEFORMAT, 3, 1,
+                 k == 0 ? 0 : 6);
+        hand_next(&h, 0);
+        hand_pixels(&h);
+        if (k == 1) {
+            hand_set(&h, TIFFTAG_BITSPERSAMPLE, 64);
+            refuse_hand(&h, MRI_E_TIFF_VARIANT);
+        } else {
+            assert_int_equal(read_all(h.bytes.data, h.bytes.len, NULL), MR_OK);
+            mri_bytes_release(&h.bytes);
+        }
+    }
+}
+
 static void
 samples_of_different_widths_are_refused(void **state)
 {
@@ -418,6 +441,7 @@ main(void)
         cmocka_unit_test(a_number_has_few_values),
         cmocka_unit_test(compressions_and_colours_that_are_not_read_are_named),
         cmocka_unit_test(arrangements_that_are_not_read_are_named),
+        cmocka_unit_test(complex_samples_behind_unsorted_tags_are_refused),
         cmocka_unit_test(samples_of_different_widths_are_refused),
         cmocka_unit_test(a_palette_must_be_there_and_long_enough),
         cmocka_unit_test(tags_outside_of_the_file_count_if_they_matter),

@@ -330,7 +330,7 @@ ome_orders_pages_and_names_channels(void **state)
             "<TiffData IFD=\"2\" FirstT=\"1\" FirstC=\"0\"/>"
             "<TiffData IFD=\"0\" FirstT=\"1\" FirstC=\"1\"/>");
     static const size_t order[] = {3, 1, 2, 0};
-    uint8_t *pixels;
+    uint8_t *pixels, *name;
     mri_bytes tiff = stack_of(4, text, &pixels);
     mri_image image;
 
@@ -347,6 +347,12 @@ ome_orders_pages_and_names_channels(void **state)
     assert_true(image.geometry.spacing[0] == 1.5);
     assert_true(image.geometry.spacing[2] == 0.0005);
     assert_true(image.geometry.spacing[3] == 0.00025);
+    mri_image_release(&image);
+    name = memmem(tiff.data, tiff.len, "DAPI", 4);
+    name[0] = 0xff; /* not UTF-8: no name rather than a broken one */
+    must_read(tiff.data, tiff.len, NULL, &image);
+    assert_string_equal(image.geometry.channels[0], "");
+    assert_string_equal(image.geometry.channels[1], "G<FP");
     mri_image_release(&image);
     mri_bytes_release(&tiff);
     free(pixels);

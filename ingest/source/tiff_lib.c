@@ -6,7 +6,7 @@
  * One directory, because libtiff walks the whole chain of them when it is sent
  * to one: a stack of compressed pages, each a sample, would take a time that
  * grows with the square of their number. So the header that it reads points to
- * the page at hand, and that page's pointer to the next one is 0.
+ * the page at hand, and it opens the file anew for each.
  */
 #include "tiff_read.h"
 
@@ -19,12 +19,12 @@
 #include <string.h>
 #include <tiffio.h>
 
-/* Overlay what of the word at `at` falls into bytes [from, from + len). */
+/* The header's pointer to the first directory, where bytes [from, from + len)
+ * of the file hold a part of it. */
 static void
-patch(const tiff_reader *r, uint8_t *out, uint64_t from, uint64_t len,
-      uint64_t at, uint64_t value)
+point_to_page(const tiff_reader *r, uint8_t *out, uint64_t from, uint64_t len)
 {
-    uint64_t word = r->f->big_tiff ? 8 : 4;
+    uint64_t word = r->f->big_tiff ? 8 : 4, value = r->page->at;
     uint8_t raw[8];
 
     if (r->f->big_endian) {
@@ -32,8 +32,8 @@ patch(const tiff_reader *r, uint8_t *out, uint64_t from, uint64_t len,
     }
     mri_put64(raw, value);
     for (uint64_t i = 0; i < word; i++) {
-        if (at + i >= from && at + i - from < len) {
-            out[at + i - from] = raw[i];
+        if (word + i >= from && word + i - from < len) {
+            out[word + i - from] = raw[i];
         }
     }
 }
@@ -48,8 +48,7 @@ lib_read(thandle_t user, void *out, tmsize_t bytes)
     n = n < left ? n : left;
     if (n != 0) {
         memcpy(out, r->f->p + r->position, n);
-        patch(r, out, r->position, n, r->page->next_at, 0);
-        patch(r, out, r->position, n, r->f->big_tiff ? 8 : 4, r->page->at);
+        point_to_page(r, out, r->position, n);
         r->position += n;
     }
     return (tmsize_t)n;
