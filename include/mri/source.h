@@ -90,7 +90,9 @@ typedef struct mri_source_options {
     mri_pages pages;
     bool label;     /* the field holds labels: a palette's indices stay */
     bool keep_text; /* comments, EXIF, extensions: see mri_image */
-    bool lenient;   /* take what can be decoded of a damaged file */
+    /* Take what can be decoded of a damaged JPEG (as pixels: its bytes are not
+     * kept then), TIFF or NIfTI (the rest is 0); a damaged PNG is refused. */
+    bool lenient;
     mri_limits limits;
 } mri_source_options;
 
