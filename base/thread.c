@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* thread.c - a pool that runs numbered tasks, and a bounded queue. */
+/* thread.c - a pool that runs numbered tasks, a queue, timed waits. */
 #include <mri/thread.h>
 
 #include <mri/alloc.h>
@@ -7,6 +7,9 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
+
+#define SECOND 1000000000u
 
 struct mri_pool {
     pthread_mutex_t lock;
@@ -40,6 +43,28 @@ note_failure(mri_pool *pool, size_t task, mr_err err, const mr_diag *diag)
         pool->err = err;
         pool->diag = *diag;
     }
+}
+
+void
+mri_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t how;
+
+    pthread_condattr_init(&how);
+    pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &how);
+    pthread_condattr_destroy(&how);
+}
+
+bool
+mri_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t until)
+{
+    struct timespec at = {(time_t)(until / SECOND), (long)(until % SECOND)};
+
+    if (until == UINT64_MAX) {
+        return pthread_cond_wait(cond, lock) == 0;
+    }
+    return pthread_cond_timedwait(cond, lock, &at) == 0;
 }
 
 /* Take tasks until there are none; called with the lock held. */

@@ -106,8 +106,8 @@ mri_manifest_parse(Mri__PbManifest **out, const uint8_t *p, size_t bytes,
     if (*out == NULL || !sizes_hold(*out)) {
         mri_manifest_free(*out);
         *out = NULL;
-        return mri_fail(diag, MRI_E_MANIFEST, MRI_MANIFEST_HEAD,
-                        "the manifest cannot be read");
+        return mri_pb_refuse(&a, MRI_E_MANIFEST, MRI_MANIFEST_HEAD,
+                             "the manifest cannot be read", diag);
     }
     return MR_OK;
 }

@@ -11,12 +11,15 @@ static void *
 pb_alloc(void *data, size_t bytes)
 {
     mri_pb_alloc *a = data;
+    void *p;
 
     if (bytes > a->left) {
         return NULL;
     }
+    p = mri_alloc(bytes, 1);
+    a->failed = a->failed || p == NULL;
     a->left -= bytes;
-    return mri_alloc(bytes, 1);
+    return p;
 }
 
 static void
@@ -32,6 +35,15 @@ mri_pb_alloc_init(mri_pb_alloc *a, uint64_t message_bytes)
     a->base = (ProtobufCAllocator){pb_alloc, pb_free, a};
     /* An empty submessage of two bytes becomes a struct of some 100. */
     a->left = 65536 + message_bytes * 128;
+    a->failed = false;
+}
+
+mr_err
+mri_pb_refuse(const mri_pb_alloc *a, mri_code code, uint64_t at,
+              const char *text, mr_diag *diag)
+{
+    return a->failed ? mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory")
+                     : mri_fail(diag, code, at, "%s", text);
 }
 
 bool
@@ -172,8 +184,8 @@ mri_meta_unpack(Mri__PbMeta **out, const uint8_t *p, size_t bytes, uint64_t at,
     if (*out == NULL || (*out)->uid.len != MR_UID_BYTES) {
         mri_meta_unpacked_free(*out);
         *out = NULL;
-        return mri_fail(diag, MRI_E_SHARD_DAMAGED, at,
-                        "a meta frame that cannot be read");
+        return mri_pb_refuse(&a, MRI_E_SHARD_DAMAGED, at,
+                             "a meta frame that cannot be read", diag);
     }
     return MR_OK;
 }
@@ -357,8 +369,8 @@ mri_schema_unpack(Mri__PbSchema **out, const uint8_t *p, size_t bytes,
     mri_pb_alloc_init(&a, bytes);
     *out = mri__pb_schema__unpack(&a.base, bytes, p);
     return *out != NULL ? MR_OK
-                        : mri_fail(diag, MRI_E_SHARD_DAMAGED, at,
-                                   "a schema that cannot be read");
+                        : mri_pb_refuse(&a, MRI_E_SHARD_DAMAGED, at,
+                                        "a schema that cannot be read", diag);
 }
 
 void

@@ -11,6 +11,7 @@
 #include <format.pb-c.h>
 
 #include <mri/bytes.h>
+#include <mri/error.h>
 #include <mri/record.h>
 #include <mri/shard.h>
 
@@ -18,8 +19,12 @@
 typedef struct mri_pb_alloc {
     ProtobufCAllocator base;
     uint64_t left;
+    bool failed; /* the machine had no more: the message may be whole */
 } mri_pb_alloc;
 void mri_pb_alloc_init(mri_pb_alloc *a, uint64_t message_bytes);
+/* Why nothing was unpacked: MR_ENOMEM, or `code` with its text. */
+mr_err mri_pb_refuse(const mri_pb_alloc *a, mri_code code, uint64_t at,
+                     const char *text, mr_diag *diag);
 
 /* Append a packed message; false: no memory. */
 bool mri_pb_pack(mri_bytes *out, const ProtobufCMessage *message);

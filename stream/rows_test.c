@@ -449,13 +449,48 @@ every_failed_allocation_is_an_error(void **state)
         (void)mri_alloc_fail_at(n);
         err = mri_rows_open(&r, &o, &d);
         (void)mri_alloc_fail_at(-1);
-        assert_true(err == MR_OK || err == MR_ENOMEM);
+        if (err != MR_OK && err != MR_ENOMEM) {
+            fail_msg("allocation %lld: %s", (long long)n, d.text);
+        }
         mri_rows_close(r);
         if (err == MR_OK) {
             return;
         }
     }
     fail_msg("it never opened");
+}
+
+/* The n-th allocation of a new worker's first row fails, for all n. */
+static void
+a_row_without_memory_is_an_error_and_no_more(void **state)
+{
+    const size_t which[] = {0, 1, 5, 11}; /* of pipelines */
+
+    (void)state;
+    for (size_t k = 0; k < MRI_COUNT(which); k++) {
+        mr_diag d = {0};
+        mri_rows *r = open_rows(sets[pipelines[which[k]].kind],
+                                pipelines[which[k]].pipeline, &d);
+        one_row m = row_memory(r);
+        mr_err err = MR_ENOMEM;
+
+        for (int64_t n = 0; n < 200 && err != MR_OK; n++) {
+            mri_rows_worker *w = mri_rows_worker_open();
+            mri_row_name name = {7, 2, 3};
+            uint8_t uid[16];
+
+            assert_non_null(w);
+            (void)mri_alloc_fail_at(n);
+            err = mri_rows_compute(r, w, &name, m.to, 0, uid, &d);
+            (void)mri_alloc_fail_at(-1);
+            assert_true(err == MR_OK || err == MR_ENOMEM);
+            assert_ok(mri_rows_compute(r, w, &name, m.to, 0, uid, &d), &d);
+            mri_rows_worker_close(w);
+        }
+        assert_int_equal(err, MR_OK);
+        free_row(&m);
+        mri_rows_close(r);
+    }
 }
 
 static int
@@ -497,6 +532,7 @@ main(void)
         cmocka_unit_test(a_scaled_decode_is_as_good_as_a_full_one),
         cmocka_unit_test(the_fingerprint_is_the_same_at_every_level),
         cmocka_unit_test(every_failed_allocation_is_an_error),
+        cmocka_unit_test(a_row_without_memory_is_an_error_and_no_more),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

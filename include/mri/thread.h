@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * thread.h - a pool that runs numbered tasks, and a bounded queue.
+ * thread.h - a pool that runs numbered tasks, a queue, timed waits.
  */
 #ifndef MRI_THREAD_H
 #define MRI_THREAD_H
 
 #include <mri/door.h>
 
+#include <pthread.h>
+
 MRI_BEGIN
+
+/* A condition whose timed waits go by the clock of mri_now_ns. */
+void mri_cond_init(pthread_cond_t *cond);
+/* False once it is later than `until` (ns; UINT64_MAX: never). */
+bool mri_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t until);
 
 typedef struct mri_pool mri_pool;
 

@@ -104,18 +104,22 @@ struct mri_wire_box {
 typedef struct counted {
     ProtobufCAllocator base;
     uint64_t left;
+    bool failed; /* for want of memory, not because of the message */
 } counted;
 
 static void *
 take(void *data, size_t bytes)
 {
     counted *c = data;
+    void *p;
 
     if (bytes > c->left) {
         return NULL;
     }
+    p = mri_alloc(bytes, 1);
+    c->failed = c->failed || p == NULL;
     c->left -= bytes;
-    return mri_alloc(bytes, 1);
+    return p;
 }
 
 static void
@@ -129,7 +133,7 @@ give_back(void *data, void *p)
 static counted
 allocator(void)
 {
-    return (counted){{take, give_back, NULL}, (uint64_t)16 << 20};
+    return (counted){{take, give_back, NULL}, (uint64_t)16 << 20, false};
 }
 
 void
@@ -161,8 +165,9 @@ open_box(mri_wire_box **box, const ProtobufCMessageDescriptor *kind,
     if ((*box)->message == NULL) {
         mri_free(*box);
         *box = NULL;
-        return damaged(diag, MRI_WIRE_HEADER,
-                       "a descriptor that cannot be read");
+        return c.failed ? mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory")
+                        : damaged(diag, MRI_WIRE_HEADER,
+                                  "a descriptor that cannot be read");
     }
     return MR_OK;
 }
@@ -377,6 +382,8 @@ mri_wire_put_opened(mri_bytes *out, const mri_wire_opened *d)
     pb.canonical = text(d->canonical);
     pb.n_classes = d->class_count;
     pb.classes = (char **)(uintptr_t)d->classes;
+    pb.n_channels = d->channel_count;
+    pb.channels = (char **)(uintptr_t)d->channels;
     for (int i = 0; i < MRI_WIRE_HINTS; i++) {
         hints[i] = d->hints[i];
     }
@@ -422,6 +429,8 @@ mri_wire_get_opened(mri_wire_opened *d, mri_wire_box **box,
                            .canonical = pb->canonical,
                            .classes = (const char **)(uintptr_t)pb->classes,
                            .class_count = (uint32_t)pb->n_classes,
+                           .channels = (const char **)(uintptr_t)pb->channels,
+                           .channel_count = (uint32_t)pb->n_channels,
                            .tensor_count = (uint32_t)pb->n_tensors};
     for (size_t i = 0; i < pb->n_hints && i < MRI_WIRE_HINTS; i++) {
         d->hints[i] = (uint16_t)pb->hints[i];
