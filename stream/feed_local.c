@@ -10,8 +10,10 @@
 
 #include <mri/alloc.h>
 #include <mri/bytes.h>
+#include <mri/clock.h>
 #include <mri/cpu.h>
 #include <mri/error.h>
+#include <mri/thread.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -217,16 +219,19 @@ local_ask(mri_feed *feed, mri_request *q, bool urgent)
     pthread_mutex_unlock(&f->lock);
 }
 
-static void
-local_wait(mri_feed *feed, mri_request *q)
+static bool
+local_wait(mri_feed *feed, mri_request *q, uint64_t ns)
 {
     local *f = self(feed);
+    uint64_t until = ns == UINT64_MAX ? ns : mri_now_ns() + ns;
+    bool done;
 
     pthread_mutex_lock(&f->lock);
-    while (!q->done) {
-        pthread_cond_wait(&f->done, &f->lock);
+    while (!q->done && mri_cond_wait(&f->done, &f->lock, until)) {
     }
+    done = q->done;
     pthread_mutex_unlock(&f->lock);
+    return done;
 }
 
 static void
@@ -238,7 +243,7 @@ local_drop(mri_feed *feed, mri_request *q)
     cut_short(f, q);
     settle(f, q);
     pthread_mutex_unlock(&f->lock);
-    local_wait(feed, q);
+    (void)local_wait(feed, q, UINT64_MAX);
 }
 
 static void
@@ -328,7 +333,7 @@ mri_feed_local(mri_feed **out, const mr_stream_options *o, mr_diag *diag)
     f->base.ops = &local_ops;
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->work, NULL);
-    pthread_cond_init(&f->done, NULL);
+    mri_cond_init(&f->done);
     err = mr_dataset_open(&f->ds, o->source, diag);
     if (err == MR_OK) {
         rows.ds = f->ds;

@@ -17,6 +17,7 @@
 #include <mri/error.h>
 #include <mri/feed.h>
 #include <mri/log.h>
+#include <mri/thread.h>
 
 #include <errno.h>
 #include <pthread.h>
@@ -473,16 +474,19 @@ remote_ask(mri_feed *feed, mri_request *q, bool urgent)
     wake(r);
 }
 
-static void
-remote_wait(mri_feed *feed, mri_request *q)
+static bool
+remote_wait(mri_feed *feed, mri_request *q, uint64_t ns)
 {
     remote *r = self(feed);
+    uint64_t until = ns == UINT64_MAX ? ns : mri_now_ns() + ns;
+    bool done;
 
     pthread_mutex_lock(&r->lock);
-    while (!q->done) {
-        pthread_cond_wait(&r->news, &r->lock);
+    while (!q->done && mri_cond_wait(&r->news, &r->lock, until)) {
     }
+    done = q->done;
     pthread_mutex_unlock(&r->lock);
+    return done;
 }
 
 static void
@@ -598,7 +602,11 @@ take_facts(remote *r, mr_tail tail, mr_diag *diag)
                                 .samples = d->samples,
                                 .tail = tail,
                                 .tensors = r->tensors,
-                                .tensor_count = d->tensor_count};
+                                .tensor_count = d->tensor_count,
+                                .classes = d->classes,
+                                .channels = d->channels,
+                                .class_count = d->class_count,
+                                .channel_count = d->channel_count};
     memcpy(r->facts.id, d->stream_id, 16);
     memcpy(r->facts.hints, d->hints, sizeof r->facts.hints);
     return MR_OK;
@@ -611,7 +619,7 @@ wait_opened(remote *r, mr_diag *diag)
 
     pthread_mutex_lock(&r->lock);
     while (!r->opened && !r->failed) {
-        pthread_cond_wait(&r->news, &r->lock);
+        (void)mri_cond_wait(&r->news, &r->lock, UINT64_MAX);
     }
     if (!r->opened) {
         err = r->why.err;
@@ -666,7 +674,7 @@ mri_feed_remote(mri_feed **out, const mr_stream_options *o, mr_diag *diag)
     }
     r->base.ops = &remote_ops;
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->news, NULL);
+    mri_cond_init(&r->news);
     r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     err =
         mri_endpoint_list(r->servers, MRI_ASK_SERVERS, &count, o->source, diag);

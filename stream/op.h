@@ -147,6 +147,18 @@ MR_USE_RESULT mr_err mri_pipeline_bind(mri_pipeline *p, const mr_dataset *ds,
                                        uint32_t split, uint32_t field,
                                        mr_diag *diag);
 
+/*
+ * Names of the channels that come out, by what the split's first sample has;
+ * none if it has none. For a pipeline that is bound and fits.
+ *
+ * owner   *names is the caller's: mri_names_free, also after an error
+ */
+MR_USE_RESULT mr_err mri_pipeline_channels(const mri_pipeline *p,
+                                           const mr_dataset *ds, uint32_t split,
+                                           uint32_t field, char ***names,
+                                           uint32_t *count, mr_diag *diag);
+void mri_names_free(char **names, uint32_t count);
+
 /* The form after operations [first, end), for the first group of views
  * (local false) or the second. */
 MR_USE_RESULT mr_err mri_pipeline_fit(const mri_pipeline *p, mri_form *form,

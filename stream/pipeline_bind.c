@@ -237,6 +237,74 @@ fill_from_dataset(const mri_pipeline *p, mri_op *op, const mr_dataset *ds,
     return MR_OK;
 }
 
+void
+mri_names_free(char **names, uint32_t count)
+{
+    for (uint32_t i = 0; names != NULL && i < count; i++) {
+        mri_free(names[i]);
+    }
+    mri_free(names);
+}
+
+/* Name `at[i]` of `from` for each i, or the i-th where `at` is NULL. */
+static char **
+pick_names(char *const *from, const double *at, uint32_t count)
+{
+    char **to = mri_alloc(count + 1, sizeof *to);
+
+    for (uint32_t i = 0; to != NULL && i < count; i++) {
+        to[i] = mri_strdup(from[at != NULL ? (size_t)at[i] : i]);
+        if (to[i] == NULL) {
+            mri_names_free(to, i);
+            return NULL;
+        }
+    }
+    return to;
+}
+
+/* The names as every select leaves them. */
+static mr_err
+follow_selects(const mri_pipeline *p, char ***names, uint32_t *count,
+               mr_diag *diag)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        const mri_value *v = &p->ops[i].v[SELECT_CHANNELS];
+        char **next;
+
+        if (mri_op_is(&p->ops[i], "select")) {
+            next = pick_names(*names, v->list, v->count);
+            if (next == NULL) {
+                return no_memory(diag);
+            }
+            mri_names_free(*names, *count);
+            *names = next;
+            *count = v->count;
+        }
+    }
+    return MR_OK;
+}
+
+mr_err
+mri_pipeline_channels(const mri_pipeline *p, const mr_dataset *ds,
+                      uint32_t split, uint32_t field, char ***names,
+                      uint32_t *count, mr_diag *diag)
+{
+    const mri_geometry *g;
+    mri_meta *meta;
+    mr_err err = geometry_at(ds, split, field, 0, &meta, &g, diag);
+
+    *names = NULL;
+    *count = 0;
+    if (err == MR_OK && g != NULL && g->channel_count != 0) {
+        *names = pick_names(g->channels, NULL, g->channel_count);
+        *count = *names != NULL ? g->channel_count : 0;
+        err = *names != NULL ? follow_selects(p, names, count, diag)
+                             : no_memory(diag);
+    }
+    mri_meta_free(meta);
+    return err;
+}
+
 mr_err
 mri_pipeline_bind(mri_pipeline *p, const mr_dataset *ds, uint32_t split,
                   uint32_t field, mr_diag *diag)

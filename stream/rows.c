@@ -500,6 +500,31 @@ write_open(mri_rows *r, mr_diag *diag)
     return MR_OK;
 }
 
+/* What a consumer that has no dataset will want to call things. */
+static mr_err
+take_names(mri_rows *r, mr_diag *diag)
+{
+    uint32_t classes = mr_dataset_classes(r->ds);
+    mr_err err = MR_OK;
+
+    r->classes = mri_alloc(classes + 1, sizeof *r->classes);
+    if (r->classes == NULL) {
+        return no_memory(diag);
+    }
+    for (uint32_t i = 0; i < classes; i++) {
+        r->classes[i] = mr_dataset_class_name(r->ds, i);
+    }
+    if (r->piped) {
+        err = mri_pipeline_channels(&r->pipeline, r->ds, r->split, r->field,
+                                    &r->channels, &r->channel_count, diag);
+    }
+    r->facts.classes = r->classes;
+    r->facts.class_count = classes;
+    r->facts.channels = (const char *const *)r->channels;
+    r->facts.channel_count = r->channel_count;
+    return err;
+}
+
 static mr_err
 fill_rows(mri_rows *r, const mri_rows_options *o, mr_diag *diag)
 {
@@ -521,6 +546,9 @@ fill_rows(mri_rows *r, const mri_rows_options *o, mr_diag *diag)
     }
     if (err == MR_OK) {
         sort_tensors(r);
+        err = take_names(r, diag);
+    }
+    if (err == MR_OK) {
         err = write_open(r, diag);
     }
     return err;
@@ -564,6 +592,8 @@ mri_rows_close(mri_rows *r)
         mri_free(r->names[i]);
     }
     mri_free(r->split_name);
+    mri_names_free(r->channels, r->channel_count);
+    mri_free(r->classes);
     mri_free(r->open);
     mri_free(r);
 }

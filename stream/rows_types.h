@@ -38,6 +38,9 @@ struct mri_rows {
     uint32_t fields[MRI_ROWS_TENSORS]; /* FIELD: index in the dataset */
     char *names[MRI_ROWS_TENSORS];     /* names that were made */
     char *open;
+    const char **classes;
+    char **channels;
+    uint32_t channel_count;
 };
 
 struct mri_rows_worker {

@@ -123,8 +123,6 @@ free_stream(stream *s)
     if (s != NULL) {
         mri_rows_close(s->rows);
         mr_dataset_close(s->own);
-        mri_free((void *)(uintptr_t)s->opened.canonical);
-        mri_free((void *)s->opened.classes);
         mri_free(s);
     }
 }
@@ -214,24 +212,20 @@ choose_generation(const dataset *d, const mri_wire_open *open, stream *made,
     return MR_OK;
 }
 
-/* What was opened, as the wire says it. Texts are the stream's own. */
-static mr_err
-describe(stream *made, const mr_dataset *ds, mr_diag *diag)
+/* What was opened, as the wire says it. Texts are those of its rows. */
+static void
+describe(stream *made)
 {
     const mri_rows_facts *f = mri_rows_facts_of(made->rows);
     mri_wire_opened *d = &made->opened;
-    uint32_t classes = mr_dataset_classes(ds);
 
     *d = (mri_wire_opened){.samples = f->samples,
                            .tensor_count = (uint32_t)f->tensor_count,
-                           .canonical = mri_strdup(f->open),
-                           .classes = mri_alloc(classes, sizeof *d->classes)};
-    if (d->canonical == NULL || d->classes == NULL) {
-        return no_memory(diag);
-    }
-    for (uint32_t i = 0; i < classes; i++) {
-        d->classes[d->class_count++] = mr_dataset_class_name(ds, i);
-    }
+                           .canonical = f->open,
+                           .classes = (const char **)(uintptr_t)f->classes,
+                           .class_count = f->class_count,
+                           .channels = (const char **)(uintptr_t)f->channels,
+                           .channel_count = f->channel_count};
     memcpy(d->stream_id, f->id, 16);
     memcpy(d->hints, f->hints, sizeof f->hints);
     for (size_t i = 0; i < f->tensor_count; i++) {
@@ -243,7 +237,6 @@ describe(stream *made, const mr_dataset *ds, mr_diag *diag)
                sizeof d->tensors[i].shape);
         d->row_bytes += f->tensors[i].bytes;
     }
-    return MR_OK;
 }
 
 static mr_err
@@ -273,7 +266,10 @@ open_stream(mri_server *s, job *j)
     if (err == MR_OK) {
         err = mri_rows_open(&j->made->rows, &o, &j->diag);
     }
-    return err == MR_OK ? describe(j->made, o.ds, &j->diag) : err;
+    if (err == MR_OK) {
+        describe(j->made);
+    }
+    return err;
 }
 
 static mr_err

@@ -18,6 +18,8 @@
 
 #define DEPTH_MAX 1024
 #define ROWS_MAX (1u << 24)
+#define LOOK_NS 100000000u   /* between two questions to the watch */
+#define WARN_NS 10000000000u /* a batch that is so late is told of */
 
 struct mr_stream {
     mri_feed *feed;
@@ -29,6 +31,7 @@ struct mr_stream {
     mr_on_damage on_damage;
     mr_damaged_fn *damaged;
     void *user;
+    const mr_watch *watch;
 
     uint64_t epoch, position; /* of the batch that next() gives */
     /* Asked for already, in order: a ring. */
@@ -119,6 +122,7 @@ fill_stream(mr_stream *s, const mr_stream_options *o, mr_diag *diag)
     s->on_damage = o->on_damage;
     s->damaged = o->damaged;
     s->user = o->user;
+    s->watch = o->watch;
     s->depth = o->depth;
     s->ahead = mri_alloc(s->depth, sizeof *s->ahead);
     if (s->ahead == NULL) {
@@ -267,6 +271,30 @@ tell_lost(mr_stream *s, const mri_request *q)
     }
 }
 
+/* Until the feed is done, or the watch says stop: then false. */
+static bool
+wait_for(mr_stream *s, mri_request *q)
+{
+    uint64_t start = mri_now_ns(), warned = start;
+
+    while (!s->feed->ops->wait(s->feed, q, LOOK_NS)) {
+        uint64_t now = mri_now_ns();
+
+        if (s->watch != NULL && s->watch->stop != NULL &&
+            s->watch->stop(s->watch->user)) {
+            s->feed->ops->drop(s->feed, q);
+            return false;
+        }
+        if (now - warned >= WARN_NS) {
+            warned = now;
+            mri_say(MR_LOG_WARN, "STREAM-LATE",
+                    "waiting for a batch for %llu s now",
+                    (unsigned long long)((now - start) / 1000000000));
+        }
+    }
+    return true;
+}
+
 /* Wait for a batch; on failure it is given back. */
 static mr_err
 await(mr_stream *s, mr_batch *b, mr_batch **out, mr_diag *diag)
@@ -275,7 +303,10 @@ await(mr_stream *s, mr_batch *b, mr_batch **out, mr_diag *diag)
     mr_err err;
 
     s->began_ns = s->began_ns != 0 ? s->began_ns : start;
-    s->feed->ops->wait(s->feed, &b->request);
+    if (!wait_for(s, &b->request)) {
+        mr_batch_unref(b);
+        return mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
+    }
     s->counters.total_ns = mri_now_ns() - s->began_ns;
     s->counters.wait_ns += mri_now_ns() - start;
     tell_lost(s, &b->request);
@@ -363,6 +394,30 @@ const mr_stream_tensor *
 mr_stream_tensor_at(const mr_stream *s, size_t i)
 {
     return i < s->facts->tensor_count ? &s->facts->tensors[i] : NULL;
+}
+
+uint32_t
+mr_stream_classes(const mr_stream *s)
+{
+    return s->facts->class_count;
+}
+
+const char *
+mr_stream_class_name(const mr_stream *s, uint32_t i)
+{
+    return i < s->facts->class_count ? s->facts->classes[i] : NULL;
+}
+
+uint32_t
+mr_stream_channels(const mr_stream *s)
+{
+    return s->facts->channel_count;
+}
+
+const char *
+mr_stream_channel_name(const mr_stream *s, uint32_t i)
+{
+    return i < s->facts->channel_count ? s->facts->channels[i] : NULL;
 }
 
 const char *

@@ -7,6 +7,7 @@
 #include <mri/crc32c.h>
 #include <mri/digest.h>
 #include <mri/error.h>
+#include <mri/feed.h>
 #include <mri/hash.h>
 
 #include "test_set.h"
@@ -704,6 +705,104 @@ teardown(void **state)
     return 0;
 }
 
+static void
+names_come_with_the_stream(void **state)
+{
+    mr_stream_options o = options(&cells, dino);
+    mr_stream *s = open_stream(&o);
+
+    (void)state;
+    assert_int_equal(mr_stream_classes(s), 3);
+    assert_string_equal(mr_stream_class_name(s, 2), "star");
+    assert_null(mr_stream_class_name(s, 3));
+    assert_int_equal(mr_stream_channels(s), 3); /* of five: select */
+    assert_string_equal(mr_stream_channel_name(s, 2), "BF");
+    assert_null(mr_stream_channel_name(s, 3));
+    mr_stream_close(s);
+    o = options(&volumes, patch);
+    s = open_stream(&o);
+    assert_int_equal(mr_stream_channels(s), 0);
+    mr_stream_close(s);
+}
+
+/* A feed that never gets anything done. */
+typedef struct silence {
+    mri_feed base;
+    mri_rows_facts facts;
+    mr_stream_tensor tensor;
+    unsigned waits, drops;
+} silence;
+
+static const mri_rows_facts *
+silent_facts(const mri_feed *feed)
+{
+    return &((const silence *)feed)->facts;
+}
+
+static void
+silent_ask(mri_feed *feed, mri_request *q, bool urgent)
+{
+    (void)feed;
+    (void)q;
+    (void)urgent;
+}
+
+static bool
+silent_wait(mri_feed *feed, mri_request *q, uint64_t ns)
+{
+    (void)q;
+    assert_true(ns < 1000000000); /* a user who presses Ctrl-C waits so long */
+    ((silence *)feed)->waits++;
+    return false;
+}
+
+static void
+silent_drop(mri_feed *feed, mri_request *q)
+{
+    (void)q;
+    ((silence *)feed)->drops++;
+}
+
+static void
+silent_close(mri_feed *feed)
+{
+    (void)feed;
+}
+
+static bool
+third_time(void *user)
+{
+    return ((silence *)user)->waits >= 3;
+}
+
+static void
+a_wait_ends_when_the_watch_says_stop(void **state)
+{
+    static const mri_feed_ops ops = {.facts = silent_facts,
+                                     .ask = silent_ask,
+                                     .wait = silent_wait,
+                                     .drop = silent_drop,
+                                     .close = silent_close};
+    silence f = {.base = {&ops},
+                 .tensor = {"image", MR_F32, 1, {4}, 16},
+                 .facts = {.samples = 100, .tensor_count = 1}};
+    mr_watch watch = {.user = &f, .stop = third_time};
+    mr_stream_options o = mr_stream_defaults();
+    mr_stream *s;
+    mr_batch *b;
+    mr_diag d = {0};
+
+    (void)state;
+    f.facts.tensors = &f.tensor;
+    o.depth = 2;
+    o.watch = &watch;
+    assert_ok(mri_stream_over(&s, &f.base, &o, &d), &d);
+    assert_fails(mr_stream_next(s, &b, &d), MR_ESTOP);
+    assert_int_equal(f.waits, 3);
+    assert_int_equal(f.drops, 2); /* nothing is written to any more */
+    mr_stream_close(s);
+}
+
 int
 main(void)
 {
@@ -722,6 +821,8 @@ main(void)
         cmocka_unit_test(a_sample_met_twice_looks_different_twice),
         cmocka_unit_test(flips_happen_as_often_as_they_should),
         cmocka_unit_test(counters_say_where_the_time_went),
+        cmocka_unit_test(names_come_with_the_stream),
+        cmocka_unit_test(a_wait_ends_when_the_watch_says_stop),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -82,6 +82,9 @@ typedef struct mr_stream_options {
     /* Servers. connect_ms: until one answers, 0 is 5,000. patience_ms: while
      * all are silent, 0 is 60,000 and UINT32_MAX for ever. */
     uint32_t connect_ms, patience_ms;
+    /* Asked during every wait: true ends it with MR_ESTOP. May be NULL; must
+     * outlive the stream. */
+    const mr_watch *watch;
 } mr_stream_options;
 
 /* split train, seed 0, batches of 64, mask, random, 0 of 1, depth 4, stop. */
@@ -110,6 +113,12 @@ MR_API uint64_t mr_stream_rows(const mr_stream *s);
 MR_API size_t mr_stream_tensors(const mr_stream *s);
 MR_API const mr_stream_tensor *mr_stream_tensor_at(const mr_stream *s,
                                                    size_t i);
+/* Names of the classes that `label` counts. NULL beyond the last. */
+MR_API uint32_t mr_stream_classes(const mr_stream *s);
+MR_API const char *mr_stream_class_name(const mr_stream *s, uint32_t i);
+/* Names of the channels of its pictures; 0 if the samples have none. */
+MR_API uint32_t mr_stream_channels(const mr_stream *s);
+MR_API const char *mr_stream_channel_name(const mr_stream *s, uint32_t i);
 /* What the stream is, as canonical JSON, and its 16-byte id. */
 MR_API const char *mr_stream_canonical(const mr_stream *s);
 MR_API const uint8_t *mr_stream_id(const mr_stream *s);
@@ -123,6 +132,8 @@ typedef struct mr_batch mr_batch;
  * owner   *out is the caller's: mr_batch_unref
  * errors  MR_ECORRUPT, MR_EIO  a record; the same batch is tried again by the
  *                              next call
+ *         MR_ETIME             all servers are silent
+ *         MR_ESTOP             watch->stop said so; the same holds
  *         MR_ENOMEM
  */
 MR_API MR_USE_RESULT mr_err mr_stream_next(mr_stream *s, mr_batch **out,

@@ -49,8 +49,9 @@ typedef struct mri_feed_ops {
     const mri_rows_facts *(*facts)(const mri_feed *feed);
     /* Begin; `urgent` ones come before all others. Does not wait. */
     void (*ask)(mri_feed *feed, mri_request *request, bool urgent);
-    /* Until it is done, with or without success. */
-    void (*wait)(mri_feed *feed, mri_request *request);
+    /* Until it is done, with or without success, or so much time is over;
+     * then false. */
+    bool (*wait)(mri_feed *feed, mri_request *request, uint64_t ns);
     /* Forget it: on return nobody writes to its memory any more. */
     void (*drop)(mri_feed *feed, mri_request *request);
     /* CPU time so far; only the three times are touched. */

@@ -37,6 +37,10 @@ typedef struct mri_rows_facts {
     mr_tail tail;
     const mr_stream_tensor *tensors; /* sorted by name */
     size_t tensor_count;
+    /* Names: of the classes that labels count, and of the channels that come
+     * out of the pipeline (none if the samples have no names for them). */
+    const char *const *classes, *const *channels;
+    uint32_t class_count, channel_count;
 } mri_rows_facts;
 
 typedef struct mri_rows mri_rows;

@@ -127,7 +127,8 @@ typedef struct mri_wire_opened {
     uint64_t row_bytes; /* of all tensors */
     const char *canonical;
     const char **classes;
-    uint32_t class_count;
+    const char **channels;
+    uint32_t class_count, channel_count;
     uint16_t hints[MRI_WIRE_HINTS]; /* docs/stream-order.md, 4 */
 } mri_wire_opened;
 

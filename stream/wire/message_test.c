@@ -105,7 +105,9 @@ descriptors_come_back_as_they_were(void **state)
                               .tensor_count = 2,
                               .canonical = "{}",
                               .classes = classes,
-                              .class_count = 2},
+                              .class_count = 2,
+                              .channels = classes,
+                              .channel_count = 1},
                     got_opened;
     mri_wire_dataset set = {.name = "cells", .generation = 3, .samples = 800};
     mri_wire_welcome welcome = {.version = 1,
@@ -129,6 +131,8 @@ descriptors_come_back_as_they_were(void **state)
     assert_int_equal(got_opened.row_bytes, 5 * 64 * 64 * 4 + 16);
     assert_string_equal(got_opened.tensors[0].name, "image");
     assert_string_equal(got_opened.classes[1], "b");
+    assert_int_equal(got_opened.channel_count, 1);
+    assert_string_equal(got_opened.channels[0], "a");
     mri_wire_box_free(box);
     d.len = 0;
     assert_true(mri_wire_put_welcome(&d, &welcome));
