@@ -76,8 +76,11 @@ format_line(const mri_progress_line *line, const mr_progress *now,
             mri_text_seconds((double)(now->total - now->done) / line->rate));
     }
     if (now->bad != 0) {
-        (void)snprintf(out + n, bytes - n, ", %s bad",
-                       mri_text_count(now->bad));
+        n += (size_t)snprintf(out + n, bytes - n, ", %s bad",
+                              mri_text_count(now->bad));
+    }
+    if (now->note != NULL) {
+        (void)snprintf(out + n, bytes - n, ", %s", now->note);
     }
 }
 

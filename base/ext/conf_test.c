@@ -166,6 +166,30 @@ running_out_of_memory_anywhere_is_said_and_leaks_nothing(void **state)
     }
 }
 
+static void
+json_of_a_tree_reads_back_as_the_same_tree(void **state)
+{
+    static const char text[] = "a: [1, -2.5e-3, 1/255, '7', yes, ~, true]\n"
+                               "b: {c d: \"x: y\", e: [], f: 1-2}\n";
+    static const char want[] =
+        "{\"a\":[1,-2.5e-3,1/255,\"7\",\"yes\",null,true],"
+        "\"b\":{\"c d\":\"x: y\",\"e\":[],\"f\":1-2}}";
+    mri_json first = {0}, second = {0};
+    mri_conf *root, *again;
+
+    (void)state;
+    assert_int_equal(mri_conf_parse(&root, text, strlen(text), NULL), MR_OK);
+    mri_conf_json(root, &first);
+    assert_string_equal(mri_json_done(&first), want);
+    assert_int_equal(mri_conf_parse(&again, want, strlen(want), NULL), MR_OK);
+    mri_conf_json(again, &second);
+    assert_string_equal(mri_json_done(&second), want);
+    mri_json_release(&first);
+    mri_json_release(&second);
+    mri_conf_free(root);
+    mri_conf_free(again);
+}
+
 int
 main(void)
 {
@@ -180,6 +204,7 @@ main(void)
         cmocka_unit_test(an_unknown_key_gets_the_nearest_known_one),
         cmocka_unit_test(
             running_out_of_memory_anywhere_is_said_and_leaks_nothing),
+        cmocka_unit_test(json_of_a_tree_reads_back_as_the_same_tree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,6 +45,50 @@ mri_conf_path(const mri_conf *map, const char *dotted)
     return NULL;
 }
 
+/* A number as written, `1/255` too, or a truth value: no quotes needed. */
+static bool
+may_be_bare(const mri_conf *c)
+{
+    if (c->quoted) {
+        return false;
+    }
+    return strcmp(c->text, "true") == 0 || strcmp(c->text, "false") == 0 ||
+           (strspn(c->text, "0123456789+-./eE") == strlen(c->text) &&
+            strpbrk(c->text, "0123456789") != NULL);
+}
+
+void
+mri_conf_json(const mri_conf *c, mri_json *j)
+{
+    switch (c->kind) {
+    case MRI_CONF_NULL:
+        mri_json_null(j);
+        break;
+    case MRI_CONF_TEXT:
+        if (may_be_bare(c)) {
+            mri_json_raw(j, c->text);
+        } else {
+            mri_json_text(j, c->text);
+        }
+        break;
+    case MRI_CONF_LIST:
+        mri_json_array(j);
+        for (size_t i = 0; i < c->count; i++) {
+            mri_conf_json(&c->items[i], j);
+        }
+        mri_json_end(j);
+        break;
+    case MRI_CONF_MAP:
+        mri_json_object(j);
+        for (size_t i = 0; i < c->count; i++) {
+            mri_json_key(j, c->keys[i]);
+            mri_conf_json(&c->items[i], j);
+        }
+        mri_json_end(j);
+        break;
+    }
+}
+
 mr_err
 mri_conf_fail(const mri_conf *c, mr_diag *diag, const char *fmt, ...)
 {

@@ -99,6 +99,7 @@ typedef struct mr_progress {
     uint64_t done, total;
     uint64_t bad;   /* went wrong so far */
     uint64_t bytes; /* processed so far */
+    const char *note; /* what else is worth a look, or NULL */
 } mr_progress;
 
 /*

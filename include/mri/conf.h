@@ -11,6 +11,7 @@
 
 #include <mri/bytes.h>
 #include <mri/door.h>
+#include <mri/json.h>
 
 MRI_BEGIN
 
@@ -66,6 +67,12 @@ MR_USE_RESULT mr_err mri_conf_text(const mri_conf *c, const char *key,
 MR_USE_RESULT mr_err mri_conf_known(const mri_conf *map,
                                     const char *const *known, size_t count,
                                     mr_diag *diag);
+
+/*
+ * The node as JSON, which is YAML too: reading that text again gives the same
+ * tree. Unquoted numbers, also `1/255`, `true`, `false` and null stay bare.
+ */
+void mri_conf_json(const mri_conf *c, mri_json *j);
 
 /* An error at a node: "line 3, column 7: …", MRI_E_CONFIG_VALUE. */
 mr_err mri_conf_fail(const mri_conf *c, mr_diag *diag, const char *fmt, ...)
