@@ -39,9 +39,10 @@ typedef struct mri_dino_schedule {
     double decay, decay_end;
     double momentum; /* of the teacher; rises to 1 */
     double temperature, temperature_begin;
-    uint64_t steps, epoch;               /* of the run; in an epoch */
-    uint64_t warmup;                     /* steps in which lr rises from 0 */
-    uint64_t temperature_warmup, freeze; /* epochs */
+    uint64_t steps, epoch;       /* of the run; in an epoch */
+    uint64_t warmup;             /* steps in which lr rises from 0 */
+    uint64_t freeze;             /* steps without training the last layer */
+    uint64_t temperature_warmup; /* epochs: it is constant in each */
     uint32_t total;                      /* samples of a step on all */
 } mri_dino_schedule;
 

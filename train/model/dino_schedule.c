@@ -20,7 +20,7 @@ mri_dino_schedule_defaults(uint64_t epoch, uint32_t total)
                                .epoch = epoch,
                                .warmup = 10 * epoch,
                                .temperature_warmup = 0,
-                               .freeze = 1,
+                               .freeze = epoch,
                                .total = total};
 }
 
@@ -50,7 +50,7 @@ mri_dino_rates_at(const mri_dino_schedule *s, uint64_t step)
     mri_dino_rates r = {.decay = cosine(s->decay, s->decay_end, step, s->steps),
                         .momentum = cosine(s->momentum, 1, step, s->steps),
                         .temperature = s->temperature,
-                        .freeze = epoch < s->freeze};
+                        .freeze = step < s->freeze};
 
     r.lr = step < warmup
                ? line(0, peak, step, warmup)
