@@ -171,8 +171,11 @@ check_shard(void *arg, size_t task, unsigned worker, mr_diag *diag)
     v->out->shards.samples += got.samples;
     v->done_bytes += ref->bytes;
     if (v->watch != NULL && v->watch->progress != NULL) {
-        mr_progress now = {"bytes", v->done_bytes, v->total_bytes,
-                           v->out->damages, v->done_bytes};
+        mr_progress now = {.unit = "bytes",
+                           .done = v->done_bytes,
+                           .total = v->total_bytes,
+                           .bad = v->out->damages,
+                           .bytes = v->done_bytes};
 
         v->watch->progress(v->watch->user, &now);
     }

@@ -214,7 +214,10 @@ tell(export_run *x, uint64_t bytes, bool skipped)
     x->done++;
     x->bytes += bytes;
     x->skipped += skipped;
-    now = (mr_progress){"samples", x->done, x->total, 0, x->bytes};
+    now = (mr_progress){.unit = "samples",
+                        .done = x->done,
+                        .total = x->total,
+                        .bytes = x->bytes};
     x->cli->watch.progress(x->cli->watch.user, &now);
     pthread_mutex_unlock(&x->lock);
 }
