@@ -184,7 +184,7 @@ def vit(c, p, x, drop):
     for i in range(c["depth"]):
         b, rate = f"backbone.blocks.{i}.", c["drop_path"] * i / max(1, c["depth"] - 1)
         q, k, v = line(b + "attn.qkv", norm(b + "norm1", x)).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-        a = ((q @ k.transpose(-1, -2)) * (D // heads) ** -0.5).softmax(-1) @ v
+        a = F.scaled_dot_product_attention(q, k, v)
         x = x + line(b + "attn.proj", a.transpose(1, 2).flatten(2)) * drop(b + "drop1", rate)
         x = x + line(b + "mlp.fc2", F.gelu(line(b + "mlp.fc1", norm(b + "norm2", x)))) * drop(b + "drop2", rate)
     return norm("backbone.norm", x)[:, 0]

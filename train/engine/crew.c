@@ -10,6 +10,7 @@
 #include <mri/crew.h>
 
 #include <mri/alloc.h>
+#include <mri/cpu.h>
 #include <mri/thread.h>
 
 #include <pthread.h>
@@ -84,20 +85,11 @@ open_execs(mri_crew *c, mr_diag *diag)
 static unsigned
 lanes_for(const mri_crew_options *o)
 {
-    mri_device_info info = {.threads = 1};
-    mri_exec_options all = {.threads = o->threads, .device = o->device};
-    mri_exec *exec;
-    unsigned threads = o->threads;
+    unsigned threads = o->threads != 0 ? o->threads : mri_cpu_count();
 
     if (!o->apart) {
         return 1;
     }
-    if (threads == 0 && mri_exec_open(&exec, o->backend, &all, NULL) == MR_OK) {
-        o->backend->info(exec, &info);
-        mri_exec_close(exec);
-        threads = info.threads;
-    }
-    threads = threads == 0 ? 1 : threads;
     return threads < o->parts ? threads : o->parts;
 }
 

@@ -29,6 +29,7 @@ struct mri_check {
     const char *op;
     char shape[160];
     bool exact, bench;
+    bool busy; /* time by the CPU's clock */
     uint64_t seed;
     size_t count;
     check_field fields[CHECK_FIELDS];

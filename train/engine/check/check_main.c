@@ -12,7 +12,7 @@ typedef struct check_options {
     const char *report, *lib;
     const char *backends[8];
     size_t count;
-    bool bench;
+    bool bench, busy;
     unsigned threads;
 } check_options;
 
@@ -20,7 +20,7 @@ static void
 usage(const char *program)
 {
     (void)fprintf(stderr,
-                  "usage: %s [--bench] [--threads N] [--report FILE.md] "
+                  "usage: %s [--bench|--busy] [--threads N] [--report FILE.md] "
                   "[--lib DIR] [ref|cpu|cuda]...\n",
                   program);
     exit(2);
@@ -36,6 +36,9 @@ read_options(int argc, char **argv)
 
         if (strcmp(argv[i], "--bench") == 0) {
             o.bench = true;
+        } else if (strcmp(argv[i], "--busy") == 0) {
+            o.bench = o.busy = true;
+            o.threads = 1;
         } else if (strcmp(argv[i], "--report") == 0 && more) {
             o.report = argv[++i];
         } else if (strcmp(argv[i], "--lib") == 0 && more) {
@@ -152,6 +155,7 @@ mri_check_main(int argc, char **argv, const mri_check_op *ops, size_t count)
         check_fatal("cannot open the reference", &diag);
     }
     c.bench = o.bench;
+    c.busy = o.busy;
     if (o.report != NULL) {
         c.report = fopen(o.report, "a");
         if (c.report == NULL) {

@@ -65,7 +65,7 @@ typedef struct cpu_norm_kernels {
     void (*add)(float *y, const float *x, const float *z, size_t n);
 } cpu_norm_kernels;
 
-/* simd_exp.c */
+/* simd_exp.c; a > 0 */
 typedef struct cpu_exp_kernels {
     void (*gelu)(float *y, const float *x, size_t n);
     /* dx *= gelu'(x), y = gelu(x) */

@@ -23,8 +23,7 @@ vf_exp(vf x)
     vf tiny = vf_set(-87.0f), n, r, p;
     vi zero = x < tiny;
 
-    x = vf_pick(zero, tiny, x); /* this way round a NaN stays one */
-    x = vf_pick(x > 88.0f, vf_set(88.0f), x);
+    x = vf_min(vf_set(88.0f), vf_max(tiny, x)); /* so that a NaN stays one */
     n = (x * 1.44269504f + magic) - magic;
     r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
     p = 0.00138146128f * r + 0.00836871006f;
@@ -117,18 +116,14 @@ argument(const float *x, const float *c, float a, size_t i)
                      : a * vf_load(x + i);
 }
 
-/* The same of the last `rest` elements; what is not there is far below. */
+/* The same of the last `rest` elements; a > 0, so what is not there is far
+ * below all others. */
 static inline vf
 last_argument(const float *x, const float *c, float a, size_t i, size_t rest)
 {
-    vf v = vf_load_part(x + i, rest, 0);
-    float all[VL];
+    vf v = vf_load_part(x + i, rest, -INFINITY);
 
-    if (c != NULL) {
-        v -= vf_load_part(c + i, rest, 0);
-    }
-    vf_store(all, a * v);
-    return vf_load_part(all, rest, -INFINITY);
+    return c != NULL ? a * (v - vf_load_part(c + i, rest, 0)) : a * v;
 }
 
 static float
@@ -203,8 +198,11 @@ softmax(float *x, float a, size_t n)
     }
     sum = vf_sum(total);
     inverse = 1.0f / sum;
-    for (i = 0; i < n; i++) {
-        x[i] *= inverse;
+    for (i = 0; i + VL <= n; i += VL) {
+        vf_store(x + i, vf_load(x + i) * inverse);
+    }
+    if (i < n) {
+        vf_store_part(x + i, vf_load_part(x + i, n - i, 0) * inverse, n - i);
     }
     return top + logf(sum);
 }

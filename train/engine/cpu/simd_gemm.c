@@ -112,8 +112,6 @@ product(const cpu_product *p)
     }
 }
 
-typedef float v4 __attribute__((vector_size(16)));
-
 static inline v4
 v4_load(const float *p)
 {
