@@ -79,15 +79,19 @@ typedef struct mri_seq {
 static inline mri_seq
 mri_seqs_at(const mri_seqs *s, uint64_t i)
 {
-    uint64_t row = 0;
+    mri_seq seq = {0, 0, 0, 0};
     uint32_t g = 0;
 
     while (i >= s->count[g]) {
         i -= s->count[g];
-        row += (uint64_t)s->count[g] * s->tokens[g];
+        seq.row += (uint64_t)s->count[g] * s->tokens[g];
         g++;
     }
-    return (mri_seq){g, (uint32_t)i, s->tokens[g], row + i * s->tokens[g]};
+    seq.group = g;
+    seq.in_group = (uint32_t)i;
+    seq.tokens = s->tokens[g];
+    seq.row += i * s->tokens[g];
+    return seq;
 }
 
 typedef enum mri_act {
