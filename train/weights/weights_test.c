@@ -2,6 +2,7 @@
 /* weights_test.c - checkpoints: written, opened, refused. */
 #include "state.h"
 
+#include <millrace/checkpoint.h>
 #include <mri/alloc.h>
 #include <mri/error.h>
 
@@ -211,6 +212,45 @@ somebody_elses_tensors_are_refused_by_name(void **state_)
 }
 
 static void
+the_public_view_shows_the_same_tensors(void **state_)
+{
+    char *dir = scratch_make();
+    mri_encoder *e = open_encoder(&some);
+    mri_store *store = mri_encoder_store(e);
+    mr_checkpoint *c;
+    mr_diag d = {0};
+
+    (void)state_;
+    assert_fails(mr_checkpoint_open(&c, scratch_path(dir, "c"), &d), MR_EIO);
+    assert_null(c);
+    write_checkpoint(scratch_path(dir, "c"), &some, 5);
+    assert_ok(mri_store_draw(store, 5, &d), &d);
+    assert_ok(mr_checkpoint_open(&c, scratch_path(dir, "c"), &d), &d);
+    assert_string_equal(mr_checkpoint_arch(c), "vit");
+    assert_int_equal(mr_checkpoint_step(c), 40);
+    assert_non_null(strstr(mr_checkpoint_state(c), "of the run's own"));
+    assert_int_equal(mr_checkpoint_tensors(c), mri_store_count(store));
+    for (size_t i = 0; i < mr_checkpoint_tensors(c); i++) {
+        const mr_tensor *got = mr_checkpoint_tensor_at(c, i);
+        mr_tensor want = mri_store_tensor(store, i);
+
+        assert_string_equal(mr_checkpoint_name_at(c, i),
+                            mri_store_slot(store, i)->name);
+        assert_ptr_equal(mr_checkpoint_tensor(c, mr_checkpoint_name_at(c, i)),
+                         got);
+        assert_int_equal(mr_tensor_bytes(got), mr_tensor_bytes(&want));
+        assert_memory_equal(got->data, want.data, mr_tensor_bytes(&want));
+    }
+    assert_null(mr_checkpoint_tensor(c, "nobody"));
+    assert_null(mr_checkpoint_tensor_at(c, mr_checkpoint_tensors(c)));
+    assert_null(mr_checkpoint_name_at(c, mr_checkpoint_tensors(c)));
+    mr_checkpoint_close(c);
+    mr_checkpoint_close(NULL);
+    mri_encoder_close(e);
+    scratch_remove(dir);
+}
+
+static void
 a_flipped_bit_is_found(void **state_)
 {
     char *dir = scratch_make();
@@ -327,6 +367,7 @@ main(void)
         cmocka_unit_test(loaded_weights_are_those_that_were_drawn),
         cmocka_unit_test(a_tensor_of_another_shape_is_named_with_both),
         cmocka_unit_test(somebody_elses_tensors_are_refused_by_name),
+        cmocka_unit_test(the_public_view_shows_the_same_tensors),
         cmocka_unit_test(a_flipped_bit_is_found),
         cmocka_unit_test(members_that_cannot_be_are_named),
         cmocka_unit_test(memory_that_is_out_is_said),
