@@ -108,7 +108,7 @@ mri_opt_roff(mri_bytes *out, const mri_cmd_doc *doc, const mri_opt *opts,
     }
     ok = ok &&
          mri_bytes_text(out,
-                        " 1 %s millrace\n.SH NAME\nmillrace\\-%s "
+                        " 1 \"%s\" millrace\n.SH NAME\nmillrace\\-%s "
                         "\\- ",
                         date, doc->name) &&
          roff_text(out, doc->summary) &&

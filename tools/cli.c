@@ -162,7 +162,7 @@ static int
 print_help(const mri_cli *cli, const mri_cmd_doc *doc)
 {
     mri_bytes text = {0};
-    bool ok = cli->roff ? mri_opt_roff(&text, doc, cli->opts, "November 2026")
+    bool ok = cli->roff ? mri_opt_roff(&text, doc, cli->opts, "2026-11-21")
                         : mri_opt_help(&text, doc, cli->opts);
 
     if (ok) {
@@ -176,7 +176,8 @@ static int
 print_names(const mri_cli *cli)
 {
     for (const mri_opt *o = cli->opts; o->kind != MRI_OPT_END; o++) {
-        (void)printf("--%s\n", o->long_name);
+        (void)printf("--%s\t%s\t%s\n", o->long_name,
+                     o->arg != NULL ? o->arg : "", o->help);
     }
     return 0;
 }

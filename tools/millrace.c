@@ -25,6 +25,8 @@ static const verb verbs[] = {
      "compute batches: shapes, hashes, pictures, tensors"},
     {"serve", mri_cmd_serve,
      "decode and augment for trainers, here or elsewhere"},
+    {"completion", mri_cmd_completion,
+     "what bash, zsh or fish need to complete a command line"},
     {"explain", mri_cmd_explain, "what an error code means, and what to do"},
 };
 
