@@ -7,12 +7,13 @@ if(NOT MR_ENGINE_ALONE)
   find_package(PkgConfig REQUIRED)
   foreach(pair ZMQ=libzmq LZ4=liblz4 PROTOBUFC=libprotobuf-c JPEG=libjpeg
                TIFF=libtiff-4 SPNG=spng DEFLATE=libdeflate ZLIB=zlib
-               ZSTD=libzstd XXHASH=libxxhash YAML=yaml-0.1 JANSSON=jansson
+               XXHASH=libxxhash YAML=yaml-0.1 JANSSON=jansson
                CRYPTO=libcrypto CAIRO=cairo)
     string(REPLACE "=" ";" pair ${pair})
     list(GET pair 0 name)
     list(GET pair 1 module)
     pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${module})
+    set(MR_MODULE_${name} ${module}) # for the .pc files
   endforeach()
   find_program(PROTOC_C protoc-c REQUIRED)
   if(MR_TESTS)
