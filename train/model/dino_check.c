@@ -394,6 +394,27 @@ compare_gradients(mri_check *c, const run *got, const run *want, double bound)
     }
 }
 
+/* What is fixed stays as it was drawn: the gain of the last layer, 1. */
+static void
+check_fixed(mri_check *c, const run *r)
+{
+    for (size_t i = 0; i < mri_dino_tensors(r->d); i++) {
+        mri_dino_tensor t = mri_dino_tensor_at(r->d, i);
+        bool ones = true;
+        float *v;
+
+        if (strcmp(t.name, "student.head.last_layer.weight_g") != 0) {
+            continue;
+        }
+        v = state_of(r, i);
+        for (uint64_t k = 0; k < t.shape[0]; k++) {
+            ones = ones && v[k] == 1;
+        }
+        mri_check_true(c, ones, "a fixed gain moved");
+        mri_free(v);
+    }
+}
+
 static void
 compare_with_reference(mri_check *c, const mri_dino_config *config)
 {
@@ -409,6 +430,9 @@ compare_with_reference(mri_check *c, const mri_dino_config *config)
     la = step_run(&a, 3);
     lb = step_run(&b, 3);
     mri_check_within(c, fabs(la - lb) / lb, 1e-4, "the loss after steps");
+    if (config->norm_last_layer) {
+        check_fixed(c, &a);
+    }
     close_run(&a);
     close_run(&b);
 }
