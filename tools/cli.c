@@ -340,6 +340,28 @@ mri_cli_warn(const mri_cli *cli, const char *fmt, ...)
     va_end(args);
 }
 
+const char *
+mri_cli_modules(char *out, size_t bytes)
+{
+    char exe[512];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    char *slash;
+
+    if (n <= 0) {
+        return NULL;
+    }
+    exe[n] = '\0';
+    for (int i = 0; i < 2; i++) { /* bin/millrace */
+        slash = strrchr(exe, '/');
+        if (slash == NULL) {
+            return NULL;
+        }
+        *slash = '\0';
+    }
+    n = snprintf(out, bytes, "%s/lib/millrace", exe);
+    return n > 0 && (size_t)n < bytes ? out : NULL;
+}
+
 mr_err
 mri_cli_json(mri_json *j, mr_diag *diag)
 {

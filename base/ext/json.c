@@ -186,6 +186,11 @@ mri_json_f64(mri_json *j, double v)
         return;
     }
     before(j);
+    if (fabs(v) < 1e15 && v == rint(v)) { /* 40, not 4e+01 */
+        (void)snprintf(text, sizeof text, "%.0f", v);
+        put(j, text, strlen(text));
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, v);
         for (char *p = text; *p != '\0'; p++) {

@@ -97,8 +97,8 @@ MR_API void mr_log_set(mr_log_fn *sink, void *user, mr_log_level at_most);
 typedef struct mr_progress {
     const char *unit; /* "samples", "images", "steps" */
     uint64_t done, total;
-    uint64_t bad;   /* went wrong so far */
-    uint64_t bytes; /* processed so far */
+    uint64_t bad;     /* went wrong so far */
+    uint64_t bytes;   /* processed so far */
     const char *note; /* what else is worth a look, or NULL */
 } mr_progress;
 

@@ -43,7 +43,7 @@ typedef struct mri_dino_schedule {
     uint64_t warmup;             /* steps in which lr rises from 0 */
     uint64_t freeze;             /* steps without training the last layer */
     uint64_t temperature_warmup; /* epochs: it is constant in each */
-    uint32_t total;                      /* samples of a step on all */
+    uint32_t total;              /* samples of a step on all */
 } mri_dino_schedule;
 
 /* The published run's: 101 epochs, the warm-up 10 of them. `epoch` steps. */

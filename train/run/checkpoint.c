@@ -51,9 +51,8 @@ describe(const run *r, const char **channels, const char **classes)
         classes[i] = mr_stream_class_name(r->stream, i);
     }
     info.classes = classes;
-    info.channels = mr_stream_channels(r->stream) == r->net.vit.channels
-                        ? channels
-                        : NULL;
+    info.channels =
+        mr_stream_channels(r->stream) == r->net.vit.channels ? channels : NULL;
     return info;
 }
 
@@ -313,8 +312,8 @@ static bool
 is_best(run *r)
 {
     double mean = r->sum / (double)r->summed;
-    bool best = r->summed != 0 && r->step > r->schedule.warmup &&
-                !(mean >= r->best);
+    bool best =
+        r->summed != 0 && r->step > r->schedule.warmup && !(mean >= r->best);
 
     r->best = best ? mean : r->best;
     r->sum = 0;
@@ -476,8 +475,8 @@ take_losses(run *r, const mri_conf *state, mr_diag *diag)
         return bad_state("loss_sum", diag);
     }
     if (err == MR_OK) {
-        err = mri_conf_f64(mri_conf_get(state, "loss_sum"), "loss_sum",
-                           &r->sum, diag);
+        err = mri_conf_f64(mri_conf_get(state, "loss_sum"), "loss_sum", &r->sum,
+                           diag);
     }
     if (err == MR_OK && mri_conf_get(state, "loss_count") == NULL) {
         return bad_state("loss_count", diag);
@@ -530,7 +529,7 @@ take_state(run *r, const mri_weights *w, mr_diag *diag)
 }
 
 mr_err
-run_load(run *r, mr_diag *diag)
+run_load(run *r, mr_train_report *report, mr_diag *diag)
 {
     char *path = path_of(r, LAST_NAME);
     mri_weights *w;
@@ -550,7 +549,12 @@ run_load(run *r, mr_diag *diag)
     if (err == MR_OK) {
         err = take_tensors(r, w, diag);
     }
-    if (err != MR_OK) {
+    if (err == MR_OK) {
+        (void)snprintf(report->hash, sizeof report->hash, "%s",
+                       mri_weights_hash(w));
+        (void)snprintf(report->checkpoint, sizeof report->checkpoint, "%s",
+                       path);
+    } else {
         mri_diag_in(diag, path);
     }
     mri_weights_close(w);

@@ -30,14 +30,6 @@ find_key(const run_config *c, const char *name)
     return NULL;
 }
 
-bool
-run_config_given(const run_config *c, const char *name)
-{
-    const mri_opt *o = find_key(c, name);
-
-    return o != NULL && o->seen;
-}
-
 /* " 'x'; did you mean 'y'?" */
 static mr_err
 no_such_key(const run_config *c, const char *name, mr_diag *diag)
@@ -75,7 +67,8 @@ set_key(run_config *c, mri_opt *key, const char *text, mr_diag *diag)
 {
     mr_err err = mri_opt_set(c->keys, key->long_name, text, diag);
 
-    if (err == MR_EARG && diag != NULL) { /* it says --key; here it is no flag */
+    if (err == MR_EARG &&
+        diag != NULL) { /* it says --key; here it is no flag */
         err = mri_fail(diag, MRI_E_RUN_KEY, MR_NOWHERE,
                        "%s cannot be '%.80s': expected %s", key->long_name,
                        text, key->arg);
@@ -217,8 +210,8 @@ load_recipe(run_config *c, const char *recipe, mr_diag *diag)
         err = mri_conf_fail(c->recipe, diag, "a recipe is a map of keys");
     }
     kind = err == MR_OK ? mri_conf_get(c->recipe, "recipe") : NULL;
-    if (kind != NULL && (kind->kind != MRI_CONF_TEXT ||
-                         strcmp(kind->text, built_in[0]) != 0)) {
+    if (kind != NULL &&
+        (kind->kind != MRI_CONF_TEXT || strcmp(kind->text, built_in[0]) != 0)) {
         err = mri_conf_fail(kind, diag, "recipe: only dino is known");
     }
     if (err == MR_OK) {
@@ -286,19 +279,31 @@ load_pipeline(run_config *c, mr_diag *diag)
 }
 
 /* What shapes the built-in pipeline has no say in another. */
-static mr_err
-check_pipeline_keys(const run_config *c, mr_diag *diag)
+static bool
+shapes_built_in(const mri_opt *key)
 {
-    static const char *const built_in[] = {
+    static const char *const names[] = {
         "data.channels",   "data.global_size", "data.global_scale",
         "data.local_size", "data.local_count", "data.local_scale"};
 
-    for (size_t i = 0; c->pipeline != NULL && i < MRI_COUNT(built_in); i++) {
-        if (run_config_given(c, built_in[i])) {
+    for (size_t i = 0; i < MRI_COUNT(names); i++) {
+        if (strcmp(key->long_name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static mr_err
+check_pipeline_keys(const run_config *c, mr_diag *diag)
+{
+    for (const mri_opt *o = c->keys;
+         c->pipeline != NULL && o->kind != MRI_OPT_END; o++) {
+        if (o->seen && shapes_built_in(o)) {
             return mri_fail(diag, MRI_E_RUN_KEY, MR_NOWHERE,
                             "%s shapes the built-in pipeline, and "
                             "data.pipeline takes its place: say it there",
-                            built_in[i]);
+                            o->long_name);
         }
     }
     return MR_OK;
@@ -494,6 +499,9 @@ run_config_yaml(const run_config *c, mri_bytes *out)
         const char *dot = strchr(o->long_name, '.');
         size_t len = dot != NULL ? (size_t)(dot - o->long_name) : 0;
 
+        if (c->pipeline != NULL && shapes_built_in(o)) {
+            continue;
+        }
         if (len != 0 &&
             (len != group_len || strncmp(group, o->long_name, len) != 0)) {
             group = o->long_name;

@@ -60,8 +60,6 @@ MR_USE_RESULT mr_err run_config_load(run_config *c, const char *recipe,
                                      const char *const *set, size_t count,
                                      mr_diag *diag);
 void run_config_release(run_config *c);
-/* True if a recipe or --set gave it. */
-bool run_config_given(const run_config *c, const char *name);
 
 /* The value as one text, numbers in the shortest form that reads back. */
 bool run_config_text(const mri_opt *key, mri_bytes *out);

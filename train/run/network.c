@@ -129,6 +129,7 @@ run_open_stream(run *r, mr_diag *diag)
     o.tail = MR_TAIL_DROP; /* every step has a whole batch */
     o.threads = (uint32_t)c->stream_threads;
     o.on_damage = c->on_damage == RUN_MASK ? MR_DAMAGE_MASK : MR_DAMAGE_STOP;
+    o.connect_ms = r->options->connect_ms;
     o.patience_ms = UINT32_MAX; /* servers that are away come back */
     o.watch = r->options->watch;
     if (err == MR_OK) {

@@ -72,8 +72,8 @@ measure_rate(const run *r, double *rate, mr_diag *diag)
     }
     a.x = mr_tensor_of(memory, MR_F32, 2, x);
     a.w = mr_tensor_of((float *)memory + x[0] * x[1], MR_F32, 2, w);
-    a.y = mr_tensor_of((float *)memory + x[0] * x[1] + w[0] * w[1], MR_F32, 2,
-                       y);
+    a.y =
+        mr_tensor_of((float *)memory + x[0] * x[1] + w[0] * w[1], MR_F32, 2, y);
     err = time_product(r, &a, rate, diag);
     b->free(exec, memory);
     return err;
@@ -101,10 +101,17 @@ machine_memory(void)
     return all;
 }
 
-static mr_err
-check_memory(const run *r, uint64_t bytes, mr_diag *diag)
+static uint64_t
+memory_of(const mri_dino_costs *c)
 {
-    uint64_t have = machine_memory();
+    return c->weights + c->optimiser + c->gradients + c->activations;
+}
+
+mr_err
+run_check_memory(const run *r, mr_diag *diag)
+{
+    mri_dino_costs c = mri_dino_costs_of(r->dino);
+    uint64_t bytes = memory_of(&c), have = machine_memory();
 
     if (!r->backend->host || bytes <= have) {
         return MR_OK;
@@ -131,24 +138,19 @@ run_plan(run *r, mr_diag *diag)
                        .steps = r->schedule.steps,
                        .steps_in_epoch = r->schedule.epoch,
                        .done = r->step,
-                       .memory = c.weights + c.optimiser + c.gradients +
-                                 c.activations,
+                       .memory = memory_of(&c),
                        .flops = c.flops,
                        .parts = r->parts,
                        .deterministic = r->decreed};
-    mr_err err = check_memory(r, p.memory, diag);
+    mr_err err = measure_rate(r, &p.rate, diag);
 
-    if (err == MR_OK) {
-        err = measure_rate(r, &p.rate, diag);
-    }
     if (err != MR_OK) {
         return err;
     }
     exec->backend->info(exec, &info);
     p.device = info.name;
     p.threads = info.threads;
-    p.seconds =
-        p.flops * (double)(p.steps - p.done) / (p.rate * SHARE);
+    p.seconds = p.flops * (double)(p.steps - p.done) / (p.rate * SHARE);
     run_log(&r->record,
             "%s/%u, %u channels, %.2f M parameters; %llu samples, batches of "
             "%llu, %llu steps, epochs of %llu; %.3g Gflop and %.2f GB a step; "

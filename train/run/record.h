@@ -11,7 +11,7 @@
 
 typedef struct run_record {
     char *log_path, *metrics_path;
-    int log, metrics;           /* descriptors */
+    int log, metrics;            /* descriptors */
     uint64_t log_at, metrics_at; /* where they end */
 } run_record;
 

@@ -68,11 +68,13 @@ MR_USE_RESULT mr_err run_save(run *r, bool due, mr_train_report *report,
  * errors  MR_EARG      another configuration or another stream: named
  *         MR_ECORRUPT  the file is damaged
  */
-MR_USE_RESULT mr_err run_load(run *r, mr_diag *diag);
+MR_USE_RESULT mr_err run_load(run *r, mr_train_report *report, mr_diag *diag);
 
 /* ---- plan.c ---- */
 
-/* errors  MR_ENOMEM  it cannot fit */
+/* errors  MR_ENOMEM  it cannot fit into this machine */
+MR_USE_RESULT mr_err run_check_memory(const run *r, mr_diag *diag);
+/* Measure, estimate, and tell. */
 MR_USE_RESULT mr_err run_plan(run *r, mr_diag *diag);
 
 #endif

@@ -127,9 +127,9 @@ write_config(const run *r, mr_diag *diag)
                              mr_version(),
                              mri_hex(hex, mr_stream_id(r->stream), 16)) &&
               run_config_yaml(&r->config, &text);
-    mr_err err = ok ? mri_file_put(path, text.data, text.len, MRI_PUT_REPLACE,
-                                   diag)
-                    : no_memory(diag);
+    mr_err err =
+        ok ? mri_file_put(path, text.data, text.len, MRI_PUT_REPLACE, diag)
+           : no_memory(diag);
 
     mri_bytes_release(&text);
     mri_free(path);
@@ -181,8 +181,8 @@ put_uids(mri_json *j, const mr_batch *b, bool all)
     mri_json_array(j);
     for (uint64_t i = 0; i < mr_batch_rows(b); i++) {
         if (all || valid[i] == 0) {
-            mri_json_text(j, mri_hex(hex, uid + i * MR_UID_BYTES,
-                                     MR_UID_BYTES));
+            mri_json_text(j,
+                          mri_hex(hex, uid + i * MR_UID_BYTES, MR_UID_BYTES));
         }
     }
     mri_json_end(j);
@@ -399,7 +399,7 @@ keep_stopped(run *r, mr_train_report *report, mr_diag *diag)
 /* ---- a run ---- */
 
 static mr_err
-prepare(run *r, mr_diag *diag)
+prepare(run *r, mr_train_report *report, mr_diag *diag)
 {
     const mr_train_options *o = r->options;
     mr_err err =
@@ -415,17 +415,19 @@ prepare(run *r, mr_diag *diag)
         err = run_open_network(r, diag);
     }
     if (err == MR_OK) {
+        err = run_check_memory(r, diag);
+    }
+    if (err == MR_OK) {
         err = open_folder(r, diag);
     }
     if (err == MR_OK) {
-        err = run_load(r, diag);
+        err = run_load(r, report, diag);
     }
     if (err == MR_OK) {
         err = write_config(r, diag);
     }
-    return err == MR_OK
-               ? run_record_open(&r->record, o->out, r->step, diag)
-               : err;
+    return err == MR_OK ? run_record_open(&r->record, o->out, r->step, diag)
+                        : err;
 }
 
 static void
@@ -460,7 +462,7 @@ mr_train_run(const mr_train_options *o, mr_train_report *report, mr_diag *diag)
     *report = (mr_train_report){0};
     diag = diag != NULL ? diag : &own;
     if (err == MR_OK) {
-        err = prepare(&r, diag);
+        err = prepare(&r, report, diag);
     }
     report->done = r.step;
     report->steps = r.schedule.steps;
