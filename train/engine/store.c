@@ -3,7 +3,10 @@
 #include <mri/lane.h>
 
 #include <mri/alloc.h>
+#include <mri/cpu.h>
+#include <mri/fmath.h>
 #include <mri/rng.h>
+#include <mri/thread.h>
 
 #include <inttypes.h>
 #include <math.h>
@@ -219,11 +222,34 @@ name_key(const char *name)
     return h;
 }
 
+/*
+ * The standard normal number that a share p of all is below, to 1e-7. p is
+ * from 2^-33 up, so that no number is beyond 6.4.
+ * source  M. J. Wichura, Algorithm AS 241, PPND7, Applied Statistics 37, 1988
+ */
 static double
-draw_one(const mri_slot *slot, mri_draws *d)
+normal_below(double p)
+{
+    double q = p - 0.5, r = 0.180625 - q * q, v;
+
+    if (r >= 0) {
+        return q *
+               (((59.109374720 * r + 159.29113202) * r + 50.434271938) * r +
+                3.3871327179) /
+               (((67.187563600 * r + 78.757757664) * r + 17.895169469) * r + 1);
+    }
+    r = sqrt(-mri_log(q < 0 ? p : 1 - p)) - 1.6;
+    v = (((0.17023821103 * r + 1.3067284816) * r + 2.7568153900) * r +
+         1.4234372777) /
+        ((0.12021132975 * r + 0.73700164250) * r + 1);
+    return q < 0 ? -v : v;
+}
+
+/* An element from its word. */
+static double
+value_of(const mri_slot *slot, uint32_t word)
 {
     double bound = slot->fan_in != 0 ? 1.0 / sqrt((double)slot->fan_in) : 0;
-    double v;
 
     switch (slot->init) {
     case MRI_INIT_ZERO:
@@ -231,49 +257,108 @@ draw_one(const mri_slot *slot, mri_draws *d)
     case MRI_INIT_ONE:
         return 1;
     case MRI_INIT_FAN_IN:
-        return mri_draw_range(d, -bound, bound);
+        return bound * (2 * ((double)(word >> 8) * 0x1p-24) - 1);
     case MRI_INIT_NORMAL:
-        do {
-            v = 0.02 * mri_draw_normal(d);
-        } while (fabs(v) > 2);
-        return v;
+        /* 6.4 * 0.02 is far within the +-2 where it is to be cut off */
+        return 0.02 * normal_below(((double)word + 0.5) * 0x1p-32);
     }
     return 0;
 }
 
-static void
-draw_slot(const mri_slot *slot, mr_dtype dtype, uint64_t seed, void *host)
+#define CHUNK 16384 /* elements in a task, a multiple of 4 */
+
+typedef struct draw_job {
+    const mri_slot *slot;
+    mr_dtype dtype;
+    uint32_t key[2], name[2];
+    void *host;
+} draw_job;
+
+/* Element i is made of word i mod 4 of block {i / 4, name, 0}. */
+static mr_err
+draw_task(void *arg, size_t task, unsigned worker, mr_diag *diag)
 {
-    uint64_t key = name_key(slot->name);
-    mri_draws d = mri_draws_of(seed, (uint32_t)key, (uint32_t)(key >> 32));
+    const draw_job *j = arg;
+    uint64_t first = task * CHUNK, len = j->slot->len;
+    uint64_t end = len - first < CHUNK ? len : first + CHUNK;
+    uint32_t block[4];
 
-    for (uint64_t i = 0; i < slot->len; i++) {
-        double v = draw_one(slot, &d);
+    (void)worker;
+    (void)diag;
+    for (uint64_t i = first; i < end; i++) {
+        double v;
 
-        if (dtype == MR_F64) {
-            ((double *)host)[i] = v;
+        if (i % 4 == 0) {
+            const uint32_t counter[4] = {(uint32_t)(i / 4), j->name[0],
+                                         j->name[1], 0};
+
+            mri_philox(block, counter, j->key);
+        }
+        v = value_of(j->slot, block[i % 4]);
+        if (j->dtype == MR_F64) {
+            ((double *)j->host)[i] = v;
         } else {
-            ((float *)host)[i] = (float)v;
+            ((float *)j->host)[i] = (float)v;
         }
     }
+    return MR_OK;
+}
+
+/* The shadow of a trained parameter lies at its place. */
+static size_t
+shadow_of(const mri_store *s, size_t i)
+{
+    for (size_t k = 0; k < s->count; k++) {
+        if (s->slots[k].set == MRI_SET_SHADOW &&
+            s->slots[k].first == s->slots[i].first) {
+            return k;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static mr_err
+draw_slot(mri_store *s, size_t i, uint64_t seed, mri_pool *pool, mr_diag *diag)
+{
+    const mri_slot *slot = &s->slots[i];
+    uint64_t bytes = slot->len * mr_dtype_bytes(s->dtype);
+    uint64_t name = name_key(slot->name);
+    draw_job j = {.slot = slot,
+                  .dtype = s->dtype,
+                  .key = {(uint32_t)seed, (uint32_t)(seed >> 32)},
+                  .name = {(uint32_t)name, (uint32_t)(name >> 32)},
+                  .host = mri_alloc_pixels((size_t)bytes, 1)};
+    size_t shadow = slot->set == MRI_SET_TRAINED ? shadow_of(s, i) : SIZE_MAX;
+    mr_err err;
+
+    if (j.host == NULL) {
+        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory to draw %s",
+                        slot->name);
+    }
+    err = mri_pool_run(pool, (size_t)((slot->len + CHUNK - 1) / CHUNK),
+                       draw_task, &j, diag);
+    if (err == MR_OK) {
+        err = mri_store_put(s, i, j.host, bytes, diag);
+    }
+    if (err == MR_OK && shadow != SIZE_MAX) {
+        err = mri_store_put(s, shadow, j.host, bytes, diag);
+    }
+    mri_free(j.host);
+    return err;
 }
 
 mr_err
 mri_store_draw(mri_store *s, uint64_t seed, mr_diag *diag)
 {
-    mr_err err = MR_OK;
+    bool follow = s->arenas[MRI_SET_TRAINED] != NULL;
+    mri_pool *pool;
+    mr_err err = mri_pool_open(&pool, mri_cpu_count(), diag);
 
     for (size_t i = 0; err == MR_OK && i < s->count; i++) {
-        uint64_t bytes = s->slots[i].len * mr_dtype_bytes(s->dtype);
-        void *host = mri_alloc_pixels((size_t)bytes, 1);
-
-        if (host == NULL) {
-            return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE,
-                            "no memory to draw %s", s->slots[i].name);
+        if (s->slots[i].set != MRI_SET_SHADOW || !follow) {
+            err = draw_slot(s, i, seed, pool, diag);
         }
-        draw_slot(&s->slots[i], s->dtype, seed, host);
-        err = mri_store_put(s, i, host, bytes, diag);
-        mri_free(host);
     }
+    mri_pool_close(pool);
     return err;
 }

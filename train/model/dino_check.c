@@ -425,7 +425,7 @@ compare_with_reference(mri_check *c, const mri_dino_config *config)
 
     la = step_run(&a, 1);
     lb = step_run(&b, 1);
-    mri_check_within(c, fabs(la - lb) / lb, 1e-6, "the loss");
+    mri_check_within(c, fabs(la - lb) / lb, 5e-6, "the loss");
     compare_gradients(c, &a, &b, 2e-5);
     la = step_run(&a, 3);
     lb = step_run(&b, 3);

@@ -264,6 +264,58 @@ a_chain_is_its_links(mri_check *c)
     mri_exec_close(exec);
 }
 
+/* Draws are functions of seed and name: golden values, moments, bounds. */
+static void
+parameters_are_drawn_by_name(mri_check *c)
+{
+    /* 0.02 times SciPy's ndtri of the words of Philox, seed 1, to 1e-7 */
+    static const float golden[4] = {-0.001121777f, -0.018324202f, 0.023808293f,
+                                    -0.013054487f};
+    static float w[300 * 301];
+    mri_exec *exec = open_exec(c);
+    mri_graph *g = open_graph(c);
+    mri_param flat = {.name = "flat",
+                      .rank = 1,
+                      .shape = {1001},
+                      .init = MRI_INIT_FAN_IN,
+                      .fan_in = 16};
+    mri_store *store = NULL;
+    double mean = 0, square = 0, top = 0;
+    bool same = true;
+
+    mri_check_begin(c, "draws");
+    mri_g_enter(g, "student");
+    (void)weight(g, "w", 300, 301);
+    (void)mri_g_param(g, &flat);
+    mri_g_leave(g);
+    mri_check_true(c,
+                   mri_graph_end(g, NULL) == MR_OK &&
+                       mri_store_open(&store, g, exec, NULL) == MR_OK &&
+                       mri_store_draw(store, 1, NULL) == MR_OK &&
+                       mri_store_get(store, 0, w, sizeof w, NULL) == MR_OK,
+                   "a store");
+    for (size_t i = 0; i < MRI_COUNT(w); i++) {
+        mean += (double)w[i] / MRI_COUNT(w);
+        square += (double)w[i] * (double)w[i] / MRI_COUNT(w);
+    }
+    for (size_t i = 0; i < MRI_COUNT(golden); i++) {
+        same = same && fabs((double)w[i] - (double)golden[i]) < 1e-8;
+    }
+
+    mri_check_true(c, same, "other numbers are drawn than before");
+    mri_check_within(c, fabs(mean), 0.02 * 4 / 300, "the mean");
+    mri_check_within(c, fabs(sqrt(square) - 0.02), 0.02 * 4 / 424, "deviation");
+    mri_check_true(
+        c, mri_store_get(store, 1, w, 1001 * sizeof *w, NULL) == MR_OK, "flat");
+    for (size_t i = 0; i < 1001; i++) {
+        top = fmax(top, fabs((double)w[i]));
+    }
+    mri_check_true(c, top <= 0.25 && top > 0.249, "uniform within a quarter");
+    mri_store_close(store);
+    mri_graph_close(g);
+    mri_exec_close(exec);
+}
+
 /* A back end without an operation, or without a type, says so by name. */
 static void
 back_ends_lack_things(mri_check *c)
@@ -300,6 +352,7 @@ lane_cases(mri_check *c)
     activations_share_memory(c);
     parameters_are_found_by_name_and_shape(c);
     a_chain_is_its_links(c);
+    parameters_are_drawn_by_name(c);
     back_ends_lack_things(c);
 }
 
