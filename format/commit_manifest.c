@@ -273,13 +273,14 @@ fill_manifest(Mri__PbManifest *pb, manifest_parts *p, const mri_making *c)
 mr_err
 mri_manifest_write(const mri_making *c, uint64_t generation, mr_diag *diag)
 {
-    Mri__PbManifest pb = MRI__PB_MANIFEST__INIT;
+    Mri__PbManifest pb;
     manifest_parts parts = {0};
     uint8_t parent[32];
     mri_bytes file = {0};
     char *path = mri_manifest_path(c->in->dir, generation);
     mr_err err = path != NULL ? MR_OK : no_memory(diag);
 
+    mri__pb_manifest__init(&pb);
     if (err == MR_OK &&
         (!fill_schema(&parts, c->in->schema) || !fill_shards(&parts, c->in) ||
          !fill_splits(&parts, c) || !fill_statistics(&parts, c) ||

@@ -133,12 +133,13 @@ fill_field(field_pb *pb, const mri_field_in *field)
 bool
 mri_meta_pack_fields(mri_bytes *out, const mri_sample_in *sample)
 {
-    Mri__PbMeta pb = MRI__PB_META__INIT;
+    Mri__PbMeta pb;
     size_t n = sample->field_count;
     field_pb *fields = mri_alloc(n, sizeof *fields);
     Mri__PbFieldMeta **list = mri_alloc(n, sizeof *list);
     bool ok = fields != NULL && list != NULL;
 
+    mri__pb_meta__init(&pb);
     for (size_t i = 0; ok && i < n; i++) {
         ok = fill_field(&fields[i], &sample->fields[i]);
         list[i] = &fields[i].meta;
@@ -164,8 +165,9 @@ mri_meta_pack_fields(mri_bytes *out, const mri_sample_in *sample)
 bool
 mri_meta_pack_rows(mri_bytes *out, const mri_meta_rows *rows)
 {
-    Mri__PbMeta pb = MRI__PB_META__INIT;
+    Mri__PbMeta pb;
 
+    mri__pb_meta__init(&pb);
     pb.grid_rows = binary(rows->grids, rows->grid_bytes);
     pb.chunk_rows = binary(rows->chunks, rows->chunk_bytes);
     pb.moment_rows = binary(rows->moments, rows->moment_bytes);
@@ -332,13 +334,14 @@ mri_meta_of(mri_meta **out, const Mri__PbMeta *pb, mr_diag *diag)
 bool
 mri_schema_pack(mri_bytes *out, const mri_schema *schema)
 {
-    Mri__PbSchema pb = MRI__PB_SCHEMA__INIT;
+    Mri__PbSchema pb;
     size_t n = schema->field_count;
     Mri__PbField *fields = mri_alloc(n, sizeof *fields);
     Mri__PbField **list = mri_alloc(n, sizeof *list);
     char writer[32] = "millrace ";
     bool ok = fields != NULL && list != NULL;
 
+    mri__pb_schema__init(&pb);
     for (size_t i = 0; ok && i < n; i++) {
         mri__pb_field__init(&fields[i]);
         fields[i].name = text(schema->field_names[i]);

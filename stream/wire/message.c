@@ -220,8 +220,9 @@ take_id(uint8_t out[16], const ProtobufCBinaryData *b)
 bool
 mri_wire_put_hello(mri_bytes *out, const mri_wire_hello *d)
 {
-    Mri__WpHello pb = MRI__WP_HELLO__INIT;
+    Mri__WpHello pb;
 
+    mri__wp_hello__init(&pb);
     pb.version_low = d->version_low;
     pb.version_high = d->version_high;
     pb.build = text(d->build);
@@ -251,11 +252,12 @@ mri_wire_get_hello(mri_wire_hello *d, mri_wire_box **box, const mri_message *m,
 bool
 mri_wire_put_welcome(mri_bytes *out, const mri_wire_welcome *d)
 {
-    Mri__WpWelcome pb = MRI__WP_WELCOME__INIT;
+    Mri__WpWelcome pb;
     Mri__WpDataset *sets = mri_alloc(d->dataset_count, sizeof *sets);
     Mri__WpDataset **list = mri_alloc(d->dataset_count, sizeof *list);
     bool ok = sets != NULL && list != NULL;
 
+    mri__wp_welcome__init(&pb);
     for (uint32_t i = 0; ok && i < d->dataset_count; i++) {
         mri__wp_dataset__init(&sets[i]);
         sets[i].name = text(d->datasets[i].name);
@@ -321,8 +323,9 @@ mri_wire_get_welcome(mri_wire_welcome *d, mri_wire_box **box,
 bool
 mri_wire_put_open(mri_bytes *out, const mri_wire_open *d)
 {
-    Mri__WpOpen pb = MRI__WP_OPEN__INIT;
+    Mri__WpOpen pb;
 
+    mri__wp_open__init(&pb);
     pb.dataset = text(d->dataset);
     if (d->has_content_id) {
         pb.content_id = id16(d->content_id);
@@ -362,11 +365,12 @@ mri_wire_get_open(mri_wire_open *d, mri_wire_box **box, const mri_message *m,
 bool
 mri_wire_put_opened(mri_bytes *out, const mri_wire_opened *d)
 {
-    Mri__WpOpened pb = MRI__WP_OPENED__INIT;
+    Mri__WpOpened pb;
     Mri__WpTensor tensors[MRI_WIRE_TENSORS];
     Mri__WpTensor *list[MRI_WIRE_TENSORS];
     uint32_t hints[MRI_WIRE_HINTS];
 
+    mri__wp_opened__init(&pb);
     for (uint32_t i = 0; i < d->tensor_count; i++) {
         mri__wp_tensor__init(&tensors[i]);
         tensors[i].name = text(d->tensors[i].name);
@@ -452,8 +456,9 @@ mri_wire_get_opened(mri_wire_opened *d, mri_wire_box **box,
 bool
 mri_wire_put_want(mri_bytes *out, const mri_wire_want *d)
 {
-    Mri__WpWant pb = MRI__WP_WANT__INIT;
+    Mri__WpWant pb;
 
+    mri__wp_want__init(&pb);
     pb.seed = d->seed;
     pb.epoch = d->epoch;
     pb.position = d->position;
@@ -479,8 +484,9 @@ mri_wire_get_want(mri_wire_want *d, const mri_message *m, mr_diag *diag)
 bool
 mri_wire_put_miss(mri_bytes *out, const uint8_t uid[16], const mr_diag *why)
 {
-    Mri__WpMiss pb = MRI__WP_MISS__INIT;
+    Mri__WpMiss pb;
 
+    mri__wp_miss__init(&pb);
     pb.uid = id16(uid);
     pb.code = why->code;
     pb.text = text(why->text);
@@ -525,8 +531,9 @@ mri_wire_get_miss(uint8_t uid[16], mr_diag *why, const mri_message *m,
 bool
 mri_wire_put_error(mri_bytes *out, const mr_diag *why)
 {
-    Mri__WpError pb = MRI__WP_ERROR__INIT;
+    Mri__WpError pb;
 
+    mri__wp_error__init(&pb);
     pb.err = why->err;
     pb.code = why->code;
     pb.text = text(why->text);
