@@ -307,6 +307,9 @@ mri_cli_end(mri_cli *cli, int rc)
     return rc;
 }
 
+static void say(const mri_cli *cli, const char *before, const char *fmt,
+                va_list args) MRI_PRINTF(3, 0);
+
 static void
 say(const mri_cli *cli, const char *before, const char *fmt, va_list args)
 {
