@@ -445,7 +445,8 @@ put_value(mri_json *j, const mri_opt *key)
         mri_json_bool(j, *(const bool *)key->value);
         break;
     case MRI_OPT_U64:
-        if (*(const uint64_t *)key->value == RUN_UNSET) {
+        if (*(const uint64_t *)key->value == RUN_UNSET &&
+            strcmp(key->long_name, "seed") != 0) { /* which may be any */
             mri_json_null(j);
         } else {
             mri_json_u64(j, *(const uint64_t *)key->value);
