@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by the scripts beside it. They run under ctest, which sets MILLRACE
+# (the program), MAKE_INPUT and CORPUS. All that they start ends with them.
+set -eu
+scratch=$(mktemp -d)
+here=$(cd "$(dirname "$0")" && pwd)
+started=
+trap 'end_all; rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$scratch"
+# What the user's shell says must not change what is tested.
+unset MILLRACE_SIMD MILLRACE_LOG NO_COLOR
+export LC_ALL=C
+
+skip() {
+    printf 'skipped: %s\n' "$*"
+    exit 77
+}
+fail() {
+    printf 'FAILED: %s\n' "$*" >&2
+    exit 1
+}
+equal() { # WHAT FILE FILE
+    cmp -s "$2" "$3" || {
+        diff "$2" "$3" | head -n 6
+        fail "$1: $2 and $3 differ"
+    }
+}
+# A dataset of COUNT foreign files, made on the way: NAME.mr out of NAME/.
+dataset() { # KIND NAME COUNT
+    "$MAKE_INPUT" "$1" "$2" "$3"
+    "$MILLRACE" ingest "$2" -o "$2.mr" -q --group '{group}_*' >/dev/null ||
+        fail "cannot ingest $2"
+}
+
+# ---- processes beside the script ----
+
+# A number of seconds may pass until a condition holds.
+await() { # SECONDS CONDITION...
+    left=$(($1 * 20))
+    shift
+    until "$@"; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || return 1
+        sleep 0.05
+    done
+}
+gone() { # PID
+    ! kill -0 "$1" 2>/dev/null
+}
+end() { # PID, at once
+    kill -9 "$1" 2>/dev/null && wait "$1" 2>/dev/null || :
+}
+end_all() {
+    for pid in $started; do
+        end "$pid"
+    done
+    started=
+}
+told() { # LOG PID: it is ready, or has ended
+    grep -q '^ready ' "$1" 2>/dev/null || gone "$2"
+}
+# `server` is the process and `address` the place where it listens. A name
+# without :// is an ipc socket here; tcp takes the first port that is free.
+serve() { # tcp|NAME|ENDPOINT ARGUMENTS...
+    place=$1
+    shift
+    tries=50
+    while :; do
+        case $place in
+        tcp) address=tcp://127.0.0.1:$((20000 + ($$ * 61 + tries * 7) % 12000)) ;;
+        *://*) address=$place ;;
+        *) address=ipc://$scratch/$place ;;
+        esac
+        log=$scratch/serve.$tries
+        "$MILLRACE" serve "$@" --listen "$address" 2>"$log" &
+        server=$!
+        started="$started $server"
+        await 20 told "$log" "$server" || fail "no server at $address"
+        if gone "$server"; then
+            wait "$server" || :
+            grep -q 'E0559' "$log" && [ "$place" = tcp ] && [ "$tries" -gt 0 ] || {
+                cat "$log"
+                fail "the server at $address did not start"
+            }
+            tries=$((tries - 1))
+            continue
+        fi
+        return 0
+    done
+}
