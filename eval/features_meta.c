@@ -161,6 +161,18 @@ get_text(const json_t *map, const char *key, const char **out, mr_diag *diag)
 }
 
 static mr_err
+get_count(const json_t *map, const char *key, uint64_t *out, mr_diag *diag)
+{
+    const json_t *v = json_object_get(map, key);
+
+    if (!json_is_integer(v) || json_integer_value(v) < 0) {
+        return wrong(diag, key, "a whole number from 0 on");
+    }
+    *out = (uint64_t)json_integer_value(v);
+    return MR_OK;
+}
+
+static mr_err
 get_origin(mri_feature_origin *from, const json_t *map, mr_diag *diag)
 {
     const json_t *weights = json_object_get(map, "weights");
@@ -192,14 +204,19 @@ get_origin(mri_feature_origin *from, const json_t *map, mr_diag *diag)
     if (err == MR_OK && !mri_unhex(from->content_id, 16, content)) {
         err = wrong(diag, "content_id", "32 hex digits");
     }
-    if (err != MR_OK) {
-        return err;
+    if (err == MR_OK) {
+        err = get_count(weights, "step", &from->step, diag);
     }
-    from->random = strcmp(kind, "random") == 0;
-    from->step = (uint64_t)json_integer_value(json_object_get(weights, "step"));
-    from->generation =
-        (uint64_t)json_integer_value(json_object_get(dataset, "generation"));
-    return MR_OK;
+    if (err == MR_OK) {
+        err = get_count(dataset, "generation", &from->generation, diag);
+    }
+    if (err == MR_OK) {
+        from->random = strcmp(kind, "random") == 0;
+        if (!from->random && strcmp(kind, "checkpoint") != 0) {
+            err = wrong(diag, "kind", "'checkpoint' or 'random'");
+        }
+    }
+    return err;
 }
 
 static mr_err

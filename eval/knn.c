@@ -28,7 +28,8 @@ typedef struct trial {
     uint32_t k;
     uint32_t *index; /* [test, k] into train */
     double *cosine;
-    double *votes; /* [classes] */
+    double *votes;     /* [classes] */
+    uint64_t *answers; /* [test]: class << 32 | what it was called */
     uint64_t right, right5;
 } trial;
 
@@ -201,6 +202,7 @@ count_row(trial *x, mri_knn_report *r, uint64_t i)
     place = place_of(x, label, &first);
     r->classes[label].test++;
     r->classes[first].called++;
+    x->answers[i] = (uint64_t)label << 32 | first;
     r->classes[label].right += place == 0;
     x->right += place == 0;
     x->right5 += place < TOP;
@@ -212,7 +214,8 @@ list_classes(mri_knn_report *r, trial *x, mr_diag *diag)
     r->class_count = x->t->class_count;
     r->classes = mri_alloc(r->class_count, sizeof *r->classes);
     x->votes = mri_alloc(r->class_count, sizeof *x->votes);
-    if (r->classes == NULL || x->votes == NULL) {
+    x->answers = mri_alloc((size_t)x->test.count, sizeof *x->answers);
+    if (r->classes == NULL || x->votes == NULL || x->answers == NULL) {
         return no_memory(diag);
     }
     for (uint32_t c = 0; c < r->class_count; c++) {
@@ -220,6 +223,30 @@ list_classes(mri_knn_report *r, trial *x, mr_diag *diag)
     }
     for (uint64_t i = 0; i < x->train.count; i++) {
         r->classes[x->t->label[x->train.rows[i]]].train++;
+    }
+    return MR_OK;
+}
+
+/* The confusion as a list: a matrix of all classes may be far larger than the
+ * table. */
+static mr_err
+list_answers(mri_knn_report *r, trial *x, mr_diag *diag)
+{
+    size_t n = (size_t)x->test.count;
+
+    r->answers = mri_alloc(n, sizeof *r->answers);
+    if (r->answers == NULL) {
+        return no_memory(diag);
+    }
+    qsort(x->answers, n, sizeof *x->answers, by_value);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t a = x->answers[i];
+
+        if (i == 0 || a != x->answers[i - 1]) {
+            r->answers[r->answer_count++] =
+                (mri_knn_answer){(uint32_t)(a >> 32), (uint32_t)a, 0};
+        }
+        r->answers[r->answer_count - 1].count++;
     }
     return MR_OK;
 }
@@ -260,6 +287,12 @@ check_options(const mri_knn_options *o, mr_diag *diag)
         return mri_fail(diag, MRI_E_EVAL_VALUE, MR_NOWHERE,
                         "the temperature cannot be %g: it must be above 0",
                         o->temperature);
+    }
+    if (strcmp(o->train, o->test) == 0) {
+        return mri_fail(diag, MRI_E_EVAL_VALUE, MR_NOWHERE,
+                        "both sides cannot be split '%.60s': every row would "
+                        "find itself",
+                        o->train);
     }
     return MR_OK;
 }
@@ -319,6 +352,9 @@ mri_knn(mri_knn_report *report, const mri_feature_table *table,
         count_row(&x, &r, i);
     }
     if (err == MR_OK) {
+        err = list_answers(&r, &x, diag);
+    }
+    if (err == MR_OK) {
         sum_up(&r, &x);
         *report = r;
     } else {
@@ -329,6 +365,7 @@ mri_knn(mri_knn_report *report, const mri_feature_table *table,
     mri_free(x.index);
     mri_free(x.cosine);
     mri_free(x.votes);
+    mri_free(x.answers);
     return err;
 }
 
@@ -336,5 +373,6 @@ void
 mri_knn_release(mri_knn_report *report)
 {
     mri_free(report->classes);
+    mri_free(report->answers);
     *report = (mri_knn_report){0};
 }

@@ -166,12 +166,14 @@ by_place(const void *a, const void *b, void *user)
     const naming *n = user;
     const tally *x = a, *y = b;
 
+    int by_name = 0;
+
     if (n->color == MRI_COLOR_GROUP && x->value != NO_VALUE &&
         y->value != NO_VALUE) {
-        return strcmp(name_of(n->p, n->color, x->value),
-                      name_of(n->p, n->color, y->value));
+        by_name = strcmp(name_of(n->p, n->color, x->value),
+                         name_of(n->p, n->color, y->value));
     }
-    return by_value(&x->value, &y->value);
+    return by_name != 0 ? by_name : by_value(&x->value, &y->value);
 }
 
 static uint8_t
@@ -203,16 +205,17 @@ name_kinds(mri_plot *p, mri_plot_color color, mr_diag *diag)
         copy_name(p->kinds[i].name, sizeof p->kinds[i].name,
                   name_of(p, color, list[i].value));
         p->kinds[i].count = list[i].count;
+        p->kinds[i].grey = list[i].value == NO_VALUE;
         rest -= list[i].count;
     }
     p->kind_count = shown;
-    p->others = n > shown;
-    if (p->others) {
+    if (n > shown) {
         plot_kind *k = &p->kinds[p->kind_count++];
 
         (void)snprintf(k->name, sizeof k->name, "%" PRIu64 " others",
                        n - shown);
         k->count = rest;
+        k->grey = true;
     }
     for (uint64_t i = 0; i < p->count; i++) {
         p->kind[i] = kind_of(list, shown, value_of(p, color, i));

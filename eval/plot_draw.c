@@ -147,8 +147,7 @@ static void
 draw_mark(const frame *f, unsigned kind, const double at[2], double radius,
           double alpha)
 {
-    bool grey = (f->p->others && kind + 1 == f->p->kind_count) ||
-                strcmp(f->p->kinds[kind].name, "none") == 0;
+    bool grey = f->p->kinds[kind].grey;
     size_t n = MRI_COUNT(colors);
 
     trace_mark(f->cr, grey ? 0 : (unsigned)(kind / n), at[0], at[1], radius);

@@ -12,6 +12,7 @@
 typedef struct plot_kind {
     char name[64]; /* cut, at a character's end */
     uint64_t count;
+    bool grey; /* no value, or what the legend has no room for */
 } plot_kind;
 
 struct mri_plot {
@@ -22,7 +23,6 @@ struct mri_plot {
     const char *legend; /* "class" */
     plot_kind kinds[PLOT_KINDS + 1];
     uint32_t kind_count;
-    bool others;   /* the last kind is what the legend has no room for */
     uint8_t *kind; /* [count]: which one a row is */
     char title[160], subtitle[200];
 };

@@ -6,18 +6,24 @@
 #include <mri/error.h>
 #include <mri/knn.h>
 
+#include <stdlib.h>
 #include <string.h>
+
+#define MISTAKES 8
 
 static const mri_cmd_doc doc = {
     .name = "eval knn",
     .args = "F.mrf",
     .summary = "classes of the test rows by a vote of their neighbours",
-    .examples = "  millrace eval knn trained.mrf\n"
-                "      the share of test rows whose class the neighbours tell\n"
-                "  millrace eval knn trained.mrf --k 10 --per-class\n"
-                "      by 10 neighbours; and class by class\n"
-                "  millrace eval knn trained.mrf --json\n"
-                "      for programs: top1, top5, k, train, test, chance, ...\n",
+    .examples =
+        "  millrace eval knn trained.mrf\n"
+        "      the share of test rows whose class the neighbours tell\n"
+        "  millrace eval knn trained.mrf --k 10 --per-class\n"
+        "      by 10 neighbours; and class by class, with the mistakes\n"
+        "  millrace eval knn trained.mrf --test val\n"
+        "      while numbers are still chosen: leave test for the end\n"
+        "  millrace eval knn trained.mrf --json\n"
+        "      for programs: top1, top5, k, train, test, chance, ...\n",
     .details =
         "The k nearest rows of split train, by cosine, vote for the class of "
         "each row of\nsplit test, with the weight exp(cosine / temperature), "
@@ -27,11 +33,28 @@ static const mri_cmd_doc doc = {
         "their own top-1. chance: what always naming the commonest class of "
         "the\ntest rows would reach. Shares are 0 to 1 in --json.\n\nA group "
         "(donor, slide, plate) that has rows in both splits is refused with "
-        "exit 3:\nits rows would find each other. Rows without a class are "
-        "left out.\n",
+        "exit 3:\nits rows would find each other. --train and --test name "
+        "other splits. Rows without\na class are left out.\n",
 };
 
 static const char *const leak_names[] = {"none", "unknown", "allowed"};
+
+static void
+put_answers(mri_json *j, const mri_knn_report *r)
+{
+    mri_json_key(j, "confusion");
+    mri_json_array(j);
+    for (uint64_t i = 0; i < r->answer_count; i++) {
+        const mri_knn_answer *a = &r->answers[i];
+
+        mri_json_object(j);
+        mri_json_put_text(j, "class", r->classes[a->is].name);
+        mri_json_put_text(j, "called", r->classes[a->called].name);
+        mri_json_put_u64(j, "count", a->count);
+        mri_json_end(j);
+    }
+    mri_json_end(j);
+}
 
 static mr_err
 print_json(const mri_knn_report *r, const mri_knn_options *o, double seconds,
@@ -67,6 +90,7 @@ print_json(const mri_knn_report *r, const mri_knn_options *o, double seconds,
         mri_json_end(&j);
     }
     mri_json_end(&j);
+    put_answers(&j, r);
     mri_json_end(&j);
     err = mri_cli_json(&j, diag);
     mri_json_release(&j);
@@ -104,6 +128,41 @@ print_classes(const mri_knn_report *r)
         (void)printf(" ");
         print_share(c->right, c->called);
         (void)printf("\n");
+    }
+}
+
+static int
+by_count(const void *a, const void *b)
+{
+    const mri_knn_answer *x = a, *y = b;
+
+    if (x->count != y->count) {
+        return x->count > y->count ? -1 : 1;
+    }
+    if (x->is != y->is) {
+        return x->is < y->is ? -1 : 1;
+    }
+    return x->called < y->called ? -1 : x->called > y->called;
+}
+
+/* The mistakes that were made most often; puts the answers into another
+ * order. */
+static void
+print_mistakes(mri_knn_report *r)
+{
+    unsigned shown = 0;
+
+    qsort(r->answers, (size_t)r->answer_count, sizeof *r->answers, by_count);
+    for (uint64_t i = 0; i < r->answer_count && shown < MISTAKES; i++) {
+        const mri_knn_answer *a = &r->answers[i];
+
+        if (a->is != a->called) {
+            (void)printf("%s  %s of %s '%s' called '%s'\n",
+                         shown++ == 0 ? "\n  most frequent mistakes\n" : "",
+                         mri_text_count(a->count),
+                         mri_text_count(r->classes[a->is].test),
+                         r->classes[a->is].name, r->classes[a->called].name);
+        }
     }
 }
 
@@ -159,6 +218,7 @@ run_job(knn_job *job, const mri_feature_table *t, mr_diag *diag)
         print_text(&r, &job->o, t, job->cli->rest.at[0]);
         if (job->per_class) {
             print_classes(&r);
+            print_mistakes(&r);
         }
     }
     mri_knn_release(&r);
@@ -174,10 +234,15 @@ mri_eval_knn(int argc, char **argv)
         {MRI_OPT_U64, 'k', "k", &k, "N", "neighbours that vote (20)", false},
         {MRI_OPT_F64, 0, "temperature", &job.o.temperature, "T",
          "the smaller, the more the nearest count (0.07)", false},
+        {MRI_OPT_TEXT, 0, "train", &job.o.train, "NAME",
+         "split whose rows vote (train)", false},
+        {MRI_OPT_TEXT, 0, "test", &job.o.test, "NAME",
+         "split whose rows are judged (test)", false},
         {MRI_OPT_FLAG, 0, "allow-leak", &job.o.allow_leak, NULL,
          "compute it though a group is on both sides", false},
         {MRI_OPT_FLAG, 0, "per-class", &job.per_class, NULL,
-         "recall and precision of each class", false},
+         "recall and precision of each class, and what is taken for what",
+         false},
         {MRI_OPT_U64, 'j', "threads", &threads, "N",
          "threads that compute (all CPUs)", false},
         {MRI_OPT_END, 0, NULL, NULL, NULL, NULL, false},

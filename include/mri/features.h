@@ -128,7 +128,8 @@ MR_USE_RESULT mr_err mri_features_make(mri_features **out,
  * random otherwise is left out.
  *
  * owner   *out is the caller's: mri_free
- * errors  MR_ECORRUPT  it is no pipeline
+ * errors  MR_EARG  it is no pipeline, or has an operation for which there is
+ *                  no rule
  */
 MR_USE_RESULT mr_err mri_eval_pipeline(char **out, const char *training,
                                        uint32_t side, mr_diag *diag);

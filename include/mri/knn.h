@@ -66,6 +66,12 @@ typedef struct mri_knn_class {
     uint64_t right;       /* of those, as many are */
 } mri_knn_class;
 
+/* Test rows of one class that were said to be of one. */
+typedef struct mri_knn_answer {
+    uint32_t is, called; /* classes; equal: right */
+    uint64_t count;      /* above 0 */
+} mri_knn_answer;
+
 typedef enum mri_leak {
     MRI_LEAK_NONE,    /* no group is on both sides */
     MRI_LEAK_UNKNOWN, /* rows without a group: it cannot be told */
@@ -82,7 +88,9 @@ typedef struct mri_knn_report {
     uint64_t unlabelled; /* rows of both that have no class, left out */
     mri_leak leak;
     uint32_t class_count;
-    mri_knn_class *classes; /* [class_count] */
+    mri_knn_class *classes;  /* [class_count] */
+    uint64_t answer_count;   /* at most the test rows, however many classes */
+    mri_knn_answer *answers; /* the confusion: by `is`, then `called` */
 } mri_knn_report;
 
 /*
@@ -91,8 +99,9 @@ typedef struct mri_knn_report {
  * without a vote is never named. top5 counts a row whose class is among the
  * first five.
  *
- * owner   report->classes: mri_knn_release
- * errors  MR_EARG     no such split, k 0, a temperature that is not above 0
+ * owner   report->classes, answers: mri_knn_release
+ * errors  MR_EARG     no such split, one split as both sides, k 0, a
+ *                     temperature that is not above 0
  *         MR_EFORMAT  a side without labelled rows; a group on both sides
  *         and those of mri_search
  * source  facebookresearch/dino, eval_knn.py
