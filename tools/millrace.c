@@ -28,6 +28,8 @@ static const verb verbs[] = {
     {"train", mri_cmd_train, "train a network from a dataset or servers"},
     {"eval", mri_cmd_eval,
      "what a network has learned: features, neighbours, a picture"},
+    {"synth", mri_cmd_synth,
+     "inputs for trials, made from a seed, with the truth known"},
     {"completion", mri_cmd_completion,
      "what bash, zsh or fish need to complete a command line"},
     {"explain", mri_cmd_explain, "what an error code means, and what to do"},
