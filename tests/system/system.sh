@@ -49,7 +49,7 @@ gone() { # PID
     ! kill -0 "$1" 2>/dev/null
 }
 end() { # PID, at once
-    kill -9 "$1" 2>/dev/null && wait "$1" 2>/dev/null || :
+    { kill -9 "$1" && wait "$1"; } 2>/dev/null || :
 }
 end_all() {
     for pid in $started; do
@@ -88,4 +88,36 @@ serve() { # tcp|NAME|ENDPOINT ARGUMENTS...
         fi
         return 0
     done
+}
+
+# ---- chance ----
+
+# Everything random in a test follows from SEED, which it prints: the same one
+# in the environment repeats it.
+: "${SEED:=$(date +%s)}"
+state=$SEED
+# Seconds between two numbers of milliseconds: `moment`.
+draw() { # FROM TO
+    state=$(((state * 1103515245 + 12345) % 2147483648))
+    ms=$(($1 + state / 65536 % ($2 - $1 + 1)))
+    moment=$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))
+}
+# Run a command and end it by SIGKILL after a drawn time. 0: it was killed;
+# else it had ended by itself, well.
+kill_within() { # FROM_MS TO_MS COMMAND...
+    draw "$1" "$2"
+    shift 2
+    "$@" >killed.out 2>&1 &
+    victim=$!
+    started="$started $victim"
+    sleep "$moment"
+    kill -9 "$victim" 2>/dev/null || :
+    code=0
+    { wait "$victim" || code=$?; } 2>/dev/null # no "Killed"
+    [ "$code" != 137 ] || return 0
+    [ "$code" = 0 ] || {
+        cat killed.out
+        fail "exit $code: $*"
+    }
+    return 1
 }
