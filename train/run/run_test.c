@@ -54,6 +54,8 @@ static const char *const base[] = {
 static char *dir;     /* of the test */
 static set cells;     /* what is trained on, by all tests */
 static char calm[17]; /* hash of the run left alone */
+static char *kept[2]; /* its last and best, all bytes */
+static size_t kept_bytes[2];
 static char out[600]; /* the run's folder */
 static const char *settings[MRI_COUNT(base) + MORE];
 static mr_train_options options;
@@ -105,16 +107,28 @@ in_run(const char *name)
 }
 
 static char *
-read_text(const char *path)
+read_file(const char *path, size_t *bytes)
 {
     FILE *f = fopen(path, "rb");
     char *text = calloc(1, 1 << 20);
 
     assert_non_null(f);
-    assert_true(fread(text, 1, (1 << 20) - 1, f) > 0);
+    *bytes = fread(text, 1, (1 << 20) - 1, f);
+    assert_in_range(*bytes, 1, (1 << 20) - 2);
     (void)fclose(f);
     return text;
 }
+
+static char *
+read_text(const char *path)
+{
+    size_t bytes;
+
+    return read_file(path, &bytes);
+}
+
+static const char *const checkpoints[] = {"checkpoints/last.safetensors",
+                                          "checkpoints/best.safetensors"};
 
 static void
 change_byte(const char *path, long at)
@@ -136,6 +150,14 @@ goes_to_the_calm_end(void)
     assert_ok(mr_train_run(&options, &report, &diag), &diag);
     assert_int_equal(report.steps, STEPS);
     assert_string_equal(report.hash, calm);
+    for (unsigned i = 0; i < 2; i++) {
+        size_t bytes;
+        char *p = read_file(in_run(checkpoints[i]), &bytes);
+
+        assert_int_equal(bytes, kept_bytes[i]);
+        assert_memory_equal(p, kept[i], bytes);
+        free(p);
+    }
 }
 
 /* Every step stands in metrics.jsonl once, in order. */
@@ -612,6 +634,9 @@ train_calmly(void **state)
     (void)setup(NULL);
     assert_ok(mr_train_run(&options, &report, &diag), &diag);
     memcpy(calm, report.hash, sizeof calm);
+    for (unsigned i = 0; i < 2; i++) {
+        kept[i] = read_file(in_run(checkpoints[i]), &kept_bytes[i]);
+    }
     (void)teardown(NULL);
     return 0;
 }
@@ -621,6 +646,8 @@ clear_away(void **state)
 {
     (void)state;
     scratch_remove(cells.dir);
+    free(kept[0]);
+    free(kept[1]);
     return 0;
 }
 
