@@ -7,6 +7,7 @@
 #include <mri/error.h>
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -173,6 +174,18 @@ print_help(const mri_cli *cli, const mri_cmd_doc *doc)
 }
 
 static int
+print_kinds(const mri_cmd_doc *doc)
+{
+    for (const char *p = doc->kinds; p != NULL && *p != '\0';) {
+        size_t n = strcspn(p, " ");
+
+        (void)printf("%.*s\n", (int)n, p);
+        p += n + (p[n] == ' ');
+    }
+    return 0;
+}
+
+static int
 print_names(const mri_cli *cli)
 {
     for (const mri_opt *o = cli->opts; o->kind != MRI_OPT_END; o++) {
@@ -191,7 +204,7 @@ mri_cli_begin(mri_cli *cli, int argc, char **argv, const mri_cmd_doc *doc,
 
     *cli = (mri_cli){.verb = doc->name};
     mri_signals_catch();
-    /* Two that are not for people: the build makes man pages and
+    /* Not for people, as is --kinds: the build and the shells make pages and
      * completions of them. */
     cli->roff = argc == 2 && strcmp(argv[1], "--roff") == 0;
     cli->names = argc == 2 && strcmp(argv[1], "--names") == 0;
@@ -204,6 +217,9 @@ mri_cli_begin(mri_cli *cli, int argc, char **argv, const mri_cmd_doc *doc,
     }
     if (cli->names) {
         return print_names(cli);
+    }
+    if (argc == 2 && strcmp(argv[1], "--kinds") == 0) {
+        return print_kinds(doc);
     }
     err = mri_opt_parse(argc, argv, cli->opts, &cli->rest, &diag);
     if (err == MR_OK && !cli->help) {
@@ -341,6 +357,19 @@ mri_cli_warn(const mri_cli *cli, const char *fmt, ...)
     va_start(args, fmt);
     say(cli, "millrace: warning: ", fmt, args);
     va_end(args);
+}
+
+mr_err
+mri_cli_ms(const char *name, double seconds, uint32_t *ms, mr_diag *diag)
+{
+    if (!(seconds > 0 && seconds < 1e6)) { /* not a number: refused as well */
+        return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE,
+                        "--%s: expected seconds, more than 0 and less than a "
+                        "million",
+                        name);
+    }
+    *ms = (uint32_t)ceil(seconds * 1000);
+    return MR_OK;
 }
 
 const char *

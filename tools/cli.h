@@ -62,6 +62,9 @@ mr_err mri_cli_args(const mri_cli *cli, size_t least, size_t most,
 /* stderr, unless -q. */
 void mri_cli_say(const mri_cli *cli, const char *fmt, ...) MRI_PRINTF(2, 3);
 void mri_cli_warn(const mri_cli *cli, const char *fmt, ...) MRI_PRINTF(2, 3);
+/* Seconds of an option as milliseconds; MR_EARG unless 0 < s < 1e6. */
+MR_USE_RESULT mr_err mri_cli_ms(const char *name, double seconds, uint32_t *ms,
+                                mr_diag *diag);
 /* The folder of back ends' modules: lib/millrace beside the program's bin. */
 const char *mri_cli_modules(char *out, size_t bytes);
 /* Print a JSON text and a newline on stdout. */
@@ -89,7 +92,7 @@ const char *mri_text_hex(const uint8_t *p, size_t bytes);
 /* The verbs: one function each, exit code out. */
 typedef int mri_verb_fn(int argc, char **argv);
 mri_verb_fn mri_cmd_batch, mri_cmd_completion, mri_cmd_explain, mri_cmd_export,
-    mri_cmd_eval, mri_cmd_ingest, mri_cmd_inspect, mri_cmd_serve,
-    mri_cmd_synth, mri_cmd_train, mri_cmd_verify;
+    mri_cmd_eval, mri_cmd_ingest, mri_cmd_inspect, mri_cmd_serve, mri_cmd_synth,
+    mri_cmd_train, mri_cmd_verify;
 
 #endif

@@ -255,47 +255,106 @@ static const mri_cmd_doc doc = {
         "of it. Operations of a pipeline:\ndocs/operations.md.\n",
 };
 
+/* What the command line says that is not yet in b->o. */
+typedef struct flags {
+    const char *pipeline, *consumer;
+    uint64_t size, threads;
+    double connect, patience;
+    int tail, order, damage;
+} flags;
+
+static mr_err
+take_flags(batch_run *b, const flags *f, mr_diag *diag)
+{
+    mr_err err = MR_OK;
+
+    if (b->hash != NULL && b->hash[0] != '\0' && strcmp(b->hash, "rows") != 0) {
+        return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE,
+                        "--hash cannot be '%s': expected nothing, or rows",
+                        b->hash);
+    }
+    if (f->size == 0 || f->size > UINT32_MAX || f->threads > 1024) {
+        return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE, "%s: expected %s",
+                        f->threads > 1024 ? "--threads" : "--batch-size",
+                        f->threads > 1024 ? "at most 1024" : "1 to 4294967295");
+    }
+    b->o.batch_size = (uint32_t)f->size;
+    b->o.threads = (uint32_t)f->threads;
+    b->o.tail = (mr_tail)f->tail;
+    b->o.order = (mr_order)f->order;
+    b->o.on_damage = (mr_on_damage)f->damage;
+    if (f->consumer != NULL) {
+        err = parse_consumer(f->consumer, &b->o, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_cli_ms("connect-timeout", f->connect, &b->o.connect_ms, diag);
+    }
+    return err == MR_OK
+               ? mri_cli_ms("patience", f->patience, &b->o.patience_ms, diag)
+               : err;
+}
+
+/* With the text of the pipeline, which must live as long as b->o. */
+static mr_err
+run_with(batch_run *b, const char *pipeline, mr_diag *diag)
+{
+    mri_bytes yaml = {0};
+    mr_err err = MR_OK;
+
+    if (pipeline != NULL) {
+        err = mri_file_load(pipeline, 16u << 20, &yaml, diag);
+        b->o.pipeline =
+            err == MR_OK && yaml.len != 0 ? (const char *)yaml.data : NULL;
+        b->o.pipeline_bytes = yaml.len;
+    }
+    if (err == MR_OK) {
+        err = run_batches(b, diag);
+        if (err != MR_OK && diag->path[0] == '\0') {
+            mri_diag_in(diag, diag->code >= 500 && diag->code < 507 ? pipeline
+                                                                    : NULL);
+        }
+    }
+    mri_bytes_release(&yaml);
+    return err;
+}
+
 int
 mri_cmd_batch(int argc, char **argv)
 {
     batch_run b = {.o = mr_stream_defaults()};
-    const char *pipeline = NULL, *consumer = NULL;
-    uint64_t size = b.o.batch_size, threads = 0;
-    double connect = 5, patience = 60;
-    int tail = 0, order = 0, damage = 0;
+    flags f = {.size = b.o.batch_size, .connect = 5, .patience = 60};
     const mri_opt opts[] = {
         {MRI_OPT_TEXT, 0, "split", &b.o.split, "NAME", "train", false},
-        {MRI_OPT_TEXT, 0, "pipeline", &pipeline, "FILE",
+        {MRI_OPT_TEXT, 0, "pipeline", &f.pipeline, "FILE",
          "YAML list of operations (none: the stored fields)", false},
         {MRI_OPT_U64, 0, "seed", &b.o.seed, "N", "0", false},
         {MRI_OPT_U64, 0, "epoch", &b.epoch, "N", "0", false},
         {MRI_OPT_TEXT, 0, "index", &b.index, "I[:J]",
          "which batches (0; with --hash a whole epoch)", false},
-        {MRI_OPT_U64, 0, "batch-size", &size, "N", "rows of a batch (64)",
+        {MRI_OPT_U64, 0, "batch-size", &f.size, "N", "rows of a batch (64)",
          false},
-        {MRI_OPT_TEXT, 0, "consumer", &consumer, "r/R",
+        {MRI_OPT_TEXT, 0, "consumer", &f.consumer, "r/R",
          "the rows of consumer r of R", false},
-        {MRI_OPT_CHOICE, 0, "tail", &tail, "mask|drop|wrap",
+        {MRI_OPT_CHOICE, 0, "tail", &f.tail, "mask|drop|wrap",
          "the end of an epoch", false},
-        {MRI_OPT_CHOICE, 0, "order", &order, "random|uid",
+        {MRI_OPT_CHOICE, 0, "order", &f.order, "random|uid",
          "order of the samples", false},
         {MRI_OPT_TEXT, 0, "hash", &b.hash, "[=rows]",
          "print hashes, a line a batch or a line a row", false},
         {MRI_OPT_TEXT, 0, "png", &b.png, "FILE", "draw the first batch", false},
         {MRI_OPT_TEXT, 'o', "output", &b.out, "F.safetensors",
          "write the tensors", false},
-        {MRI_OPT_CHOICE, 0, "on-damage", &damage, "stop|mask",
+        {MRI_OPT_CHOICE, 0, "on-damage", &f.damage, "stop|mask",
          "a record that cannot be read", false},
-        {MRI_OPT_U64, 'j', "threads", &threads, "N",
+        {MRI_OPT_U64, 'j', "threads", &f.threads, "N",
          "threads that compute (all CPUs)", false},
-        {MRI_OPT_F64, 0, "connect-timeout", &connect, "SECONDS",
+        {MRI_OPT_F64, 0, "connect-timeout", &f.connect, "SECONDS",
          "until a server answers (5)", false},
-        {MRI_OPT_F64, 0, "patience", &patience, "SECONDS",
+        {MRI_OPT_F64, 0, "patience", &f.patience, "SECONDS",
          "while all servers are silent (60)", false},
         {MRI_OPT_END, 0, NULL, NULL, NULL, NULL, false},
     };
     mri_cli cli;
-    mri_bytes yaml = {0};
     int rc = mri_cli_begin(&cli, argc, argv, &doc, opts);
     mr_diag diag = {0};
     mr_err err;
@@ -305,40 +364,12 @@ mri_cmd_batch(int argc, char **argv)
     }
     b.cli = &cli;
     err = mri_cli_args(&cli, 1, 1, &diag);
-    if (err == MR_OK && consumer != NULL) {
-        err = parse_consumer(consumer, &b.o, &diag);
-    }
-    if (err == MR_OK && b.hash != NULL && b.hash[0] != '\0' &&
-        strcmp(b.hash, "rows") != 0) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--hash cannot be '%s': expected nothing, or rows",
-                       b.hash);
-    }
-    if (err == MR_OK && (size > UINT32_MAX || threads > 1024)) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--batch-size or --threads is too large");
-    }
-    if (err == MR_OK && pipeline != NULL) {
-        err = mri_file_load(pipeline, 16u << 20, &yaml, &diag);
-        b.o.pipeline =
-            err == MR_OK && yaml.len != 0 ? (const char *)yaml.data : NULL;
-        b.o.pipeline_bytes = yaml.len;
+    if (err == MR_OK) {
+        err = take_flags(&b, &f, &diag);
     }
     if (err == MR_OK) {
         b.o.source = cli.rest.at[0];
-        b.o.batch_size = (uint32_t)size;
-        b.o.threads = (uint32_t)threads;
-        b.o.tail = (mr_tail)tail;
-        b.o.order = (mr_order)order;
-        b.o.on_damage = (mr_on_damage)damage;
-        b.o.connect_ms = (uint32_t)(connect * 1000);
-        b.o.patience_ms = (uint32_t)(patience * 1000);
-        err = run_batches(&b, &diag);
-        if (err != MR_OK && pipeline != NULL && diag.path[0] == '\0') {
-            mri_diag_in(&diag,
-                        diag.code >= 500 && diag.code < 507 ? pipeline : NULL);
-        }
+        err = run_with(&b, f.pipeline, &diag);
     }
-    mri_bytes_release(&yaml);
     return mri_cli_end(&cli, mri_cli_done(&cli, err, &diag));
 }

@@ -40,6 +40,7 @@ static const mri_cmd_doc doc = {
         "and checkpoints/: last, best\n(the lowest mean loss between two "
         "checkpoints, after the warm-up) and step-N,\neach one a safetensors "
         "file.\n",
+    .kinds = "dino",
 };
 
 /* ---- the keys, for people ---- */
@@ -244,11 +245,9 @@ mri_cmd_train(int argc, char **argv)
     if (err == MR_OK && o.out == NULL) {
         err = mri_fail(&diag, MRI_E_USAGE, MR_NOWHERE, "train needs -o RUN");
     }
-    if (err == MR_OK && !(connect > 0 && connect < 1e6)) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--connect-timeout: expected seconds, more than 0");
+    if (err == MR_OK) {
+        err = mri_cli_ms("connect-timeout", connect, &o.connect_ms, &diag);
     }
-    o.connect_ms = err == MR_OK ? (uint32_t)(connect * 1000) : 0;
     (void)snprintf(seed_text, sizeof seed_text, "seed=%" PRIu64, seed);
     o.set = gather_set(&set, mri_cli_seen(&cli, "seed") ? seed_text : NULL,
                        &o.set_count);
