@@ -95,25 +95,34 @@ roff_verbatim(mri_bytes *out, const char *title, const char *text)
            roff_text(out, text) && mri_bytes_text(out, ".fi\n");
 }
 
+/* "eval knn" has the page millrace-eval-knn(1). */
+static bool
+roff_name(mri_bytes *out, const char *name, const char *hyphen, bool upper)
+{
+    bool ok = true;
+
+    for (const char *p = name; *p != '\0' && ok; p++) {
+        char c = upper && *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+
+        ok = c == ' ' ? mri_bytes_text(out, "%s", hyphen)
+                      : mri_bytes_add(out, &c, 1);
+    }
+    return ok;
+}
+
 bool
 mri_opt_roff(mri_bytes *out, const mri_cmd_doc *doc, const mri_opt *opts,
              const char *date)
 {
-    bool ok = mri_bytes_text(out, ".TH MILLRACE-");
-
-    for (const char *p = doc->name; *p != '\0'; p++) {
-        char up = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
-
-        ok = ok && mri_bytes_add(out, &up, 1);
-    }
-    ok = ok &&
-         mri_bytes_text(out,
-                        " 1 \"%s\" millrace\n.SH NAME\nmillrace\\-%s "
-                        "\\- ",
-                        date, doc->name) &&
-         roff_text(out, doc->summary) &&
-         mri_bytes_text(out, "\n.SH SYNOPSIS\n.B millrace %s\n", doc->name) &&
-         roff_text(out, doc->args) && mri_bytes_add(out, "\n", 1);
+    bool ok =
+        mri_bytes_text(out, ".TH MILLRACE-") &&
+        roff_name(out, doc->name, "-", true) &&
+        mri_bytes_text(out, " 1 \"%s\" millrace\n", date) &&
+        mri_bytes_text(out, ".SH NAME\nmillrace\\-") &&
+        roff_name(out, doc->name, "\\-", false) &&
+        mri_bytes_text(out, " \\- ") && roff_text(out, doc->summary) &&
+        mri_bytes_text(out, "\n.SH SYNOPSIS\n.B millrace %s\n", doc->name) &&
+        roff_text(out, doc->args) && mri_bytes_add(out, "\n", 1);
     if (doc->details != NULL) {
         ok = ok && roff_verbatim(out, "DESCRIPTION", doc->details);
     }

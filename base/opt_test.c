@@ -108,8 +108,11 @@ wrong_lines_are_refused_with_a_reason(void **state)
 static void
 help_and_man_page_name_every_option(void **state)
 {
-    const mri_cmd_doc doc = {"verb", "SOURCE", "does a thing", "More.\n",
-                             "  millrace verb x\n"};
+    const mri_cmd_doc doc = {.name = "verb kind",
+                             .args = "SOURCE",
+                             .summary = "does a thing",
+                             .details = "More.\n",
+                             .examples = "  millrace verb kind x\n"};
     mri_bytes help = {0}, roff = {0};
 
     (void)state;
@@ -119,7 +122,8 @@ help_and_man_page_name_every_option(void **state)
         assert_non_null(strstr((char *)help.data, o->long_name));
         assert_non_null(strstr((char *)roff.data, o->long_name));
     }
-    assert_non_null(strstr((char *)roff.data, ".TH MILLRACE-VERB 1"));
+    assert_non_null(strstr((char *)roff.data, ".TH MILLRACE-VERB-KIND 1"));
+    assert_non_null(strstr((char *)roff.data, "\nmillrace\\-verb\\-kind "));
     mri_bytes_release(&help);
     mri_bytes_release(&roff);
 }

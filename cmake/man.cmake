@@ -22,6 +22,18 @@ foreach(line IN LISTS verbs)
   string(REPLACE "-" "\\-" about "${CMAKE_MATCH_2}")
   string(APPEND VERBS ".TP\n.BR millrace\\-${verb} (1)\n${about}\n")
   list(APPEND SEE_ALSO ".BR millrace\\-${verb} (1)")
+  # A kind that has options of its own has a page of its own.
+  execute_process(COMMAND ${PROGRAM} ${verb} --kinds OUTPUT_VARIABLE kinds)
+  string(STRIP "${kinds}" kinds)
+  string(REPLACE "\n" ";" kinds "${kinds}")
+  foreach(kind IN LISTS kinds)
+    execute_process(COMMAND ${PROGRAM} ${verb} ${kind} --names
+                    OUTPUT_QUIET ERROR_QUIET RESULT_VARIABLE rc)
+    if(rc EQUAL 0)
+      ask(${man}/millrace-${verb}-${kind}.1 ${verb} ${kind} --roff)
+      list(APPEND SEE_ALSO ".BR millrace\\-${verb}\\-${kind} (1)")
+    endif()
+  endforeach()
 endforeach()
 list(JOIN SEE_ALSO ",\n" SEE_ALSO)
 

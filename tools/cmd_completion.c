@@ -10,10 +10,17 @@
 
 #include <string.h>
 
-/* "--names" prints a line an option: name, argument, help, parted by tabs. */
+/* --names prints a line an option: name, argument, help, parted by tabs;
+ * --kinds what a verb's first argument may be, if it has kinds. A kind may have
+ * options of its own ("eval knn"), or not ("synth cells"). */
 static const char bash[] =
     "# bash completion of millrace; source it, or put it into\n"
     "# ~/.local/share/bash-completion/completions/millrace\n"
+    "_millrace_names() {\n"
+    "    \"${COMP_WORDS[0]}\" \"${COMP_WORDS[1]}\" \"${COMP_WORDS[2]}\" "
+    "--names ||\n"
+    "        \"${COMP_WORDS[0]}\" \"${COMP_WORDS[1]}\" --names\n"
+    "}\n"
     "_millrace() {\n"
     "    local cur=${COMP_WORDS[COMP_CWORD]}\n"
     "    local prev=${COMP_WORDS[COMP_CWORD - 1]} words=\n"
@@ -22,11 +29,13 @@ static const char bash[] =
     "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
     "        words=$(\"$program\" --verbs 2>/dev/null | cut -f 1)\n"
     "    elif [[ $cur == -* ]]; then\n"
-    "        words=$(\"$program\" \"$verb\" --names 2>/dev/null | cut -f 1)\n"
+    "        words=$(_millrace_names 2>/dev/null | cut -f 1)\n"
     "    elif [[ $prev == -* ]]; then\n"
-    "        words=$(\"$program\" \"$verb\" --names 2>/dev/null |\n"
+    "        words=$(_millrace_names 2>/dev/null |\n"
     "            awk -F '\\t' -v o=\"$prev\" '$1 == o && $2 ~ /\\|/ {\n"
     "                gsub(/\\|/, \" \", $2); print $2 }')\n"
+    "    elif [ \"$COMP_CWORD\" = 2 ]; then\n"
+    "        words=$(\"$program\" \"$verb\" --kinds 2>/dev/null)\n"
     "    fi\n"
     "    [ -z \"$words\" ] ||\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
@@ -38,11 +47,19 @@ static const char zsh[] =
     "# zsh completion of millrace; put it as _millrace into a folder of fpath\n"
     "_millrace() {\n"
     "    local program=$words[1] line\n"
-    "    local -a lines items parts\n"
+    "    local -a lines items parts kinds\n"
     "    if (( CURRENT == 2 )); then\n"
     "        lines=(${(f)\"$($program --verbs 2>/dev/null)\"})\n"
     "    elif [[ $words[CURRENT] == -* || $words[CURRENT-1] == -* ]]; then\n"
-    "        lines=(${(f)\"$($program $words[2] --names 2>/dev/null)\"})\n"
+    "        lines=(${(f)\"$($program $words[2] $words[3] --names 2>/dev/null "
+    "||\n"
+    "            $program $words[2] --names 2>/dev/null)\"})\n"
+    "    elif (( CURRENT == 3 )); then\n"
+    "        kinds=(${(f)\"$($program $words[2] --kinds 2>/dev/null)\"})\n"
+    "    fi\n"
+    "    if (( $#kinds )); then\n"
+    "        compadd -- $kinds\n"
+    "        return\n"
     "    fi\n"
     "    if (( CURRENT > 2 )) && [[ $words[CURRENT] != -* ]]; then\n"
     "        for line in $lines; do\n"
@@ -70,12 +87,17 @@ static const char fish[] =
     "# ~/.config/fish/completions\n"
     "function __millrace_names\n"
     "    set -l words (commandline -opc)\n"
-    "    $words[1] $words[2] --names 2>/dev/null |\n"
-    "        string replace -r '\\t[^\\t]*\\t' '\\t'\n"
+    "    begin\n"
+    "        $words[1] $words[2] $words[3] --names 2>/dev/null\n"
+    "        or $words[1] $words[2] --names 2>/dev/null\n"
+    "    end | string replace -r '\\t[^\\t]*\\t' '\\t'\n"
+    "    if test (count $words) = 2\n"
+    "        $words[1] $words[2] --kinds 2>/dev/null\n"
+    "    end\n"
     "end\n"
     "complete -c millrace -n __fish_use_subcommand -xa '(millrace --verbs)'\n"
-    "complete -c millrace -n 'not __fish_use_subcommand' "
-    "-a '(__millrace_names)'\n";
+    "complete -c millrace -n 'not __fish_use_subcommand' -a "
+    "'(__millrace_names)'\n";
 
 static const struct {
     const char *shell, *script;
@@ -106,6 +128,7 @@ mri_cmd_completion(int argc, char **argv)
                     "      for this shell\n"
                     "  millrace completion zsh > ~/.zfunc/_millrace\n"
                     "      for every zsh that has ~/.zfunc in its fpath\n",
+        .kinds = "bash zsh fish",
     };
     const mri_opt opts[] = {{MRI_OPT_END, 0, NULL, NULL, NULL, NULL, false}};
     mri_cli cli;

@@ -28,6 +28,7 @@ static const mri_cmd_doc doc = {
                 "      two principal components, coloured by class\n",
     .details = "WHAT is features, knn or plot, and stands in front of all "
                "options.\n'millrace eval WHAT --help' tells more of each.\n",
+    .kinds = "features knn plot",
 };
 
 const char *

@@ -30,6 +30,7 @@ static const mri_cmd_doc doc = {
         "the same bytes on every machine, and more cells do not\nchange "
         "those that are there. Running the same command again goes on where "
         "it\nstopped.\n",
+    .kinds = "cells",
 };
 
 static const char *const kinds[] = {"cells"};

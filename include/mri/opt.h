@@ -45,6 +45,8 @@ typedef struct mri_cmd_doc {
     const char *summary;  /* one sentence */
     const char *details;  /* paragraphs for --help and the man page, or NULL */
     const char *examples; /* lines "command\n    what it does\n", or NULL */
+    const char *kinds; /* what its first argument may be, parted by blanks, if
+                          the verb has kinds; for pages and completion */
 } mri_cmd_doc;
 
 /*

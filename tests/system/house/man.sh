@@ -10,6 +10,12 @@ while read -r verb; do
     [ -s "$share/man/man1/millrace-$verb.1" ] || fail "no page for $verb"
     grep -q "millrace..$verb" "$share/man/man1/millrace.1" ||
         fail "millrace(1) does not name $verb"
+    for kind in $("$program" "$verb" --kinds); do # with options of its own?
+        if "$program" "$verb" "$kind" --names >/dev/null 2>&1; then
+            [ -s "$share/man/man1/millrace-$verb-$kind.1" ] ||
+                fail "no page for $verb $kind"
+        fi
+    done
 done <"$scratch/verbs"
 
 complete_in_bash() { # WORDS...; the last one is being typed
@@ -25,6 +31,10 @@ if command -v bash >/dev/null; then
     expect 'inspect ' "$(complete_in_bash ins)"
     expect '--pipeline ' "$(complete_in_bash batch --pip)"
     expect 'random ' "$(complete_in_bash batch --order r)"
+    expect 'features knn plot ' "$(complete_in_bash eval '')"
+    expect '--temperature ' "$(complete_in_bash eval knn --temp)"
+    expect 'cells ' "$(complete_in_bash synth c)"
+    expect '--donors ' "$(complete_in_bash synth cells --don)"
     expect 'auto always never ' "$(complete_in_bash batch --color '')"
 fi
 for shell in zsh fish; do
