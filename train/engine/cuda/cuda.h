@@ -55,10 +55,27 @@ mr_err cuda_fail(cuda_exec *e, mri_code code, const char *fmt, ...)
     MRI_PRINTF(3, 4);
 /* MR_OK, or the failure of `what` in CUDA's words. */
 mr_err cuda_check(cuda_exec *e, cudaError_t err, const char *what);
+#ifdef MRI_EMU
 /* What a launch just said. */
 mr_err cuda_launched(cuda_exec *e, const char *kernel);
-/* Let a kernel have more shared memory than CUDA_SHARED. */
-void cuda_allow_shared(const void *kernel, size_t bytes);
+#else
+typedef struct cuda_shape {
+    unsigned grid, threads;
+    size_t shared; /* bytes, dynamic */
+} cuda_shape;
+
+static inline cuda_shape
+cuda_shape_of(unsigned grid, unsigned threads, size_t shared)
+{
+    cuda_shape s = {grid, threads, shared};
+
+    return s;
+}
+
+/* Enqueue a kernel that takes one struct; nothing to do for an empty grid. */
+mr_err cuda_launch(cuda_exec *e, const void *kernel, const char *name,
+                   cuda_shape shape, const void *args);
+#endif
 
 /* Device memory for one operation; its contents are lost when it grows. */
 MR_USE_RESULT mr_err cuda_scratch(cuda_exec *e, unsigned which, uint64_t bytes,

@@ -9,25 +9,16 @@
 
 /* ---------------------------------------------------------------- errors */
 
-static mr_err
-fail_at(mr_diag *diag, mri_code code, const char *fmt, va_list args)
-{
-    char text[sizeof diag->text];
-
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    return cuda_host.fail(diag, code, MR_NOWHERE, "%s", text);
-}
-
 mr_err
 cuda_fail(cuda_exec *e, mri_code code, const char *fmt, ...)
 {
+    char text[sizeof e->head.diag.text];
     va_list args;
-    mr_err err;
 
     va_start(args, fmt);
-    err = fail_at(&e->head.diag, code, fmt, args);
+    (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    return err;
+    return cuda_host.fail(&e->head.diag, code, MR_NOWHERE, "%s", text);
 }
 
 mr_err
@@ -39,12 +30,6 @@ cuda_check(cuda_exec *e, cudaError_t err, const char *what)
     (void)cudaGetLastError(); /* told now; not again after the next launch */
     return cuda_fail(e, MRI_E_DEVICE, "%s on %s: %s (%s)", what, e->info.name,
                      cudaGetErrorString(err), cudaGetErrorName(err));
-}
-
-mr_err
-cuda_launched(cuda_exec *e, const char *kernel)
-{
-    return cuda_check(e, cudaGetLastError(), kernel);
 }
 
 /* --------------------------------------------------------------- opening */
@@ -96,10 +81,9 @@ read_device(cuda_exec *e)
     e->info.threads = e->processors;
     e->info.memory = p.totalGlobalMem;
     (void)snprintf(e->info.name, sizeof e->info.name,
-                   "%.40s, sm_%d%d, CUDA %d.%d on driver %d.%d, %.24s",
-                   p.name, p.major, p.minor, runtime / 1000,
-                   runtime % 1000 / 10, driver / 1000, driver % 1000 / 10,
-                   products);
+                   "%.40s, sm_%d%d, CUDA %d.%d on driver %d.%d, %.24s", p.name,
+                   p.major, p.minor, runtime / 1000, runtime % 1000 / 10,
+                   driver / 1000, driver % 1000 / 10, products);
     return MR_OK;
 }
 
@@ -112,10 +96,10 @@ make_stages(cuda_exec *e)
         err = cuda_check(e, cudaMallocHost((void **)&e->stage[i], CUDA_STAGE),
                          "pinned memory");
         if (err == MR_OK) {
-            err = cuda_check(e,
-                             cudaEventCreateWithFlags(&e->staged[i],
-                                                      cudaEventDisableTiming),
-                             "an event");
+            err = cuda_check(
+                e,
+                cudaEventCreateWithFlags(&e->staged[i], cudaEventDisableTiming),
+                "an event");
         }
     }
     return err;
@@ -392,6 +376,41 @@ cuda_sync(mri_exec *exec)
 }
 
 /* -------------------------------------------------------------- launches */
+
+#ifdef MRI_EMU
+mr_err
+cuda_launched(cuda_exec *e, const char *kernel)
+{
+    return cuda_check(e, cudaGetLastError(), kernel);
+}
+#else
+/*
+ * By the plain call: the compiler's own <<<>>> goes through static variables
+ * that are made at the first launch, which takes the C++ library.
+ */
+mr_err
+cuda_launch(cuda_exec *e, const void *kernel, const char *name,
+            cuda_shape shape, const void *args)
+{
+    void *list[] = {(void *)(uintptr_t)args}; /* it is only copied */
+    dim3 grid = {shape.grid, 1, 1}, threads = {shape.threads, 1, 1};
+    cudaError_t err = cudaSuccess;
+
+    if (shape.grid == 0) {
+        return MR_OK;
+    }
+    if (shape.shared > CUDA_SHARED) {
+        err = cudaFuncSetAttribute(kernel,
+                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   (int)shape.shared);
+    }
+    if (err == cudaSuccess) {
+        err = cudaLaunchKernel(kernel, grid, threads, list, shape.shared,
+                               e->stream);
+    }
+    return cuda_check(e, err, name);
+}
+#endif
 
 unsigned
 cuda_grid(const cuda_exec *e, uint64_t jobs, unsigned each)

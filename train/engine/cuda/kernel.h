@@ -28,11 +28,10 @@
     }                                                                          \
     static void name(const type a)
 #define LAUNCH(e, name, grid, threads, shared, args)                           \
-    ((grid) == 0                                                               \
-         ? MR_OK                                                               \
-         : (emu_launch(name##_call, &(args), sizeof(args), #name,              \
-                       (emu_shape){grid, threads, shared}),                    \
-            cuda_launched(e, #name)))
+    ((grid) == 0 ? MR_OK                                                       \
+                 : (emu_launch(name##_call, &(args), sizeof(args), #name,      \
+                               (emu_shape){grid, threads, shared}),            \
+                    cuda_launched(e, #name)))
 #define DYNAMIC_SHARED(name) float *name = emu_shared()
 #else
 #define UNROLL _Pragma("unroll")
@@ -41,11 +40,8 @@
     static __global__ void __launch_bounds__(threads)                          \
         name(const __grid_constant__ type a)
 #define LAUNCH(e, name, grid, threads, shared, args)                           \
-    ((grid) == 0                                                               \
-         ? MR_OK                                                               \
-         : (cuda_allow_shared((const void *)name, shared),                     \
-            name<<<grid, threads, shared, (e)->stream>>>(args),                \
-            cuda_launched(e, #name)))
+    cuda_launch(e, (const void *)name, #name,                                  \
+                cuda_shape_of(grid, threads, shared), &(args))
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(16) float name[]
 #endif
 

@@ -66,10 +66,10 @@ KERNEL(product_kernel, THREADS, product_job)
     unsigned row = threadIdx.x / TILE, column = threadIdx.x % TILE;
 
     for (uint64_t t = blockIdx.x; t < a.tiles; t += gridDim.x) {
-        product_side p = {
-            a.a, t / a.across * TILE, 0, a.m, a.k, a.a_row, a.a_column};
-        product_side q = {
-            a.b, 0, t % a.across * TILE, a.k, a.n, a.b_row, a.b_column};
+        product_side p = {a.a,     t / a.across * TILE, 0, a.m, a.k,
+                          a.a_row, a.a_column};
+        product_side q = {a.b, 0,       t % a.across * TILE, a.k,
+                          a.n, a.b_row, a.b_column};
         float sum[EACH] = {0};
 
         for (uint64_t l = 0; l < a.k; l += TILE) {
@@ -80,9 +80,9 @@ KERNEL(product_kernel, THREADS, product_job)
             __syncthreads();
             for (unsigned x = 0; x < TILE; x++) {
                 for (unsigned i = 0; i < EACH; i++) {
-                    sum[i] += left[(row + i * (THREADS / TILE)) * (TILE + 1) +
-                                   x] *
-                              right[x * (TILE + 1) + column];
+                    sum[i] +=
+                        left[(row + i * (THREADS / TILE)) * (TILE + 1) + x] *
+                        right[x * (TILE + 1) + column];
                 }
             }
             __syncthreads();
@@ -132,17 +132,4 @@ cuda_probe(cuda_exec *e)
 #endif
     (void)e;
     return MR_OK;
-}
-
-void
-cuda_allow_shared(const void *kernel, size_t bytes)
-{
-#ifndef MRI_EMU
-    if (bytes > CUDA_SHARED) { /* refused: then the launch says so */
-        (void)cudaFuncSetAttribute(
-            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
-    }
-#endif
-    (void)kernel;
-    (void)bytes;
 }
