@@ -181,25 +181,41 @@ features_read(mri_features *f, mr_diag *diag)
 }
 
 mr_err
-mri_features_open(mri_features **out, const char *path, mr_diag *diag)
+features_take(mri_features **out, mri_st *st, mr_diag *diag)
 {
     mri_features *f = features_new();
     mr_err err;
 
     *out = NULL;
     if (f == NULL) {
+        mri_st_close(st);
         return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE,
                         "no memory for a table");
     }
-    err = mri_st_open(&f->st, path, diag);
-    if (err == MR_OK) {
-        err = features_read(f, diag);
+    f->st = st;
+    err = features_read(f, diag);
+    if (err == MR_OK && !mri_st_checked(st)) {
+        err = mri_fail(diag, MRI_E_FEATURES, MR_NOWHERE,
+                       "has lost its checksums");
     }
     if (err != MR_OK) {
-        mri_diag_in(diag, path);
         mri_features_close(f);
         return err;
     }
     *out = f;
     return MR_OK;
+}
+
+mr_err
+mri_features_open(mri_features **out, const char *path, mr_diag *diag)
+{
+    mri_st *st;
+    mr_err err = mri_st_open(&st, path, diag);
+
+    *out = NULL;
+    if (err == MR_OK) {
+        err = features_take(out, st, diag);
+    }
+    mri_diag_in(err != MR_OK ? diag : NULL, path);
+    return err;
 }

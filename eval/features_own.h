@@ -31,8 +31,11 @@ void features_put_meta(mri_json *j, const mri_feature_table *t);
 MR_USE_RESULT mr_err features_get_meta(mri_features *f, const char *text,
                                        mr_diag *diag);
 
-/* Everything from f->st. For fuzzing apart from files. */
+/* Everything from f->st, whether it carries checksums or not. */
 MR_USE_RESULT mr_err features_read(mri_features *f, mr_diag *diag);
+/* The table in a file that is open. owner  st is taken in any case */
+MR_USE_RESULT mr_err features_take(mri_features **out, mri_st *st,
+                                   mr_diag *diag);
 
 /* Columns fit the names; every feature is finite.
  * errors  MR_ECORRUPT naming the row by its key */
