@@ -52,6 +52,8 @@ typedef struct stream {
 
 /* Rows in memory, held by the machine and by messages on their way. */
 typedef struct block {
+    struct block *next; /* when gone */
+    struct mri_server *server;
     uint64_t token;
     atomic_uint refs;
     uint8_t *data;
@@ -99,6 +101,7 @@ struct mri_server {
     unsigned started;
     pthread_mutex_t lock;
     job *results;
+    block *gone; /* nothing holds them: the machine is to hear of it */
     int wake;
     bool draining, drained;
 };
@@ -139,15 +142,30 @@ free_job(job *j)
 }
 
 static void
+wake(const mri_server *s)
+{
+    uint64_t one = 1;
+
+    (void)!write(s->wake, &one, sizeof one);
+}
+
+/* From any thread: ZeroMQ's calls it when a message has left. */
+static void
 unref_block(void *data, void *hint)
 {
     block *b = hint;
+    mri_server *s = b->server;
 
     (void)data;
-    if (atomic_fetch_sub(&b->refs, 1) == 1) {
-        mri_free(b->data);
-        mri_free(b);
+    if (atomic_fetch_sub(&b->refs, 1) != 1) {
+        return;
     }
+    mri_free(b->data);
+    pthread_mutex_lock(&s->lock);
+    b->next = s->gone;
+    s->gone = b;
+    pthread_mutex_unlock(&s->lock);
+    wake(s);
 }
 
 static const dataset *
@@ -273,7 +291,7 @@ open_stream(mri_server *s, job *j)
 }
 
 static mr_err
-compute(job *j, mri_rows_worker *worker)
+compute(mri_server *s, job *j, mri_rows_worker *worker)
 {
     const mri_rows_facts *f = mri_rows_facts_of(j->of->rows);
     void *to[MRI_ROWS_TENSORS];
@@ -285,6 +303,7 @@ compute(job *j, mri_rows_worker *worker)
         return no_memory(&j->diag);
     }
     atomic_init(&j->result->refs, 1);
+    j->result->server = s;
     j->result->token = j->token;
     j->result->data = mri_alloc_pixels((size_t)j->bytes, 1);
     if (j->result->data == NULL) {
@@ -307,13 +326,11 @@ compute(job *j, mri_rows_worker *worker)
 static void
 give_result(mri_server *s, job *j)
 {
-    uint64_t one = 1;
-
     pthread_mutex_lock(&s->lock);
     j->next = s->results;
     s->results = j;
     pthread_mutex_unlock(&s->lock);
-    (void)!write(s->wake, &one, sizeof one);
+    wake(s);
 }
 
 static void *
@@ -329,7 +346,8 @@ worker_main(void *arg)
         if (j->kind == JOB_OPEN) {
             j->err = open_stream(s, j);
         } else {
-            j->err = worker != NULL ? compute(j, worker) : no_memory(&j->diag);
+            j->err =
+                worker != NULL ? compute(s, j, worker) : no_memory(&j->diag);
         }
         give_result(s, j);
     }
@@ -617,12 +635,32 @@ finish_compute(mri_server *s, job *j)
 }
 
 static void
+take_gone(mri_server *s)
+{
+    block *list;
+
+    pthread_mutex_lock(&s->lock);
+    list = s->gone;
+    s->gone = NULL;
+    pthread_mutex_unlock(&s->lock);
+    while (list != NULL) {
+        block *b = list;
+
+        list = b->next;
+        mri_answer_gone(s->machine, mri_now_ns(), b->token);
+        mri_free(b);
+        run_deeds(s);
+    }
+}
+
+static void
 take_results(mri_server *s)
 {
     uint64_t count;
     job *list;
 
     (void)!read(s->wake, &count, sizeof count);
+    take_gone(s);
     pthread_mutex_lock(&s->lock);
     list = s->results;
     s->results = NULL;
@@ -994,6 +1032,12 @@ mri_server_close(mri_server *s)
     }
     while (s->block_count != 0) {
         unref_block(NULL, s->blocks[--s->block_count]);
+    }
+    while (s->gone != NULL) {
+        block *b = s->gone;
+
+        s->gone = b->next;
+        mri_free(b);
     }
     for (size_t i = 0; i < s->stream_count; i++) {
         free_stream(s->streams[i]);

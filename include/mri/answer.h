@@ -5,7 +5,8 @@
  * It has no clock, no socket and no thread. It keeps no state that matters:
  * rows are computed when they are asked for, by whoever asks. What it does
  * decide is whose turn it is, and that nobody makes it hold more than was
- * granted, nor all of them together more than it has.
+ * granted, nor all of them together more than it has. What the transport has
+ * taken and not passed on counts: a consumer that does not read keeps it there.
  */
 #ifndef MRI_ANSWER_H
 #define MRI_ANSWER_H
@@ -25,8 +26,8 @@ typedef struct mri_answer_config {
     uint8_t fingerprint[16];
     const mri_wire_dataset *datasets;
     uint32_t dataset_count;
-    uint64_t memory_bytes; /* computed and not yet sent, of all peers */
-    uint64_t peer_bytes;   /* asked for by one peer, at most */
+    uint64_t memory_bytes; /* computed and not yet gone, of all peers */
+    uint64_t peer_bytes;   /* asked for by one peer, at most; gone neither */
     uint64_t silent_ns;    /* a peer that says nothing so long is forgotten */
     uint32_t peers;        /* at most */
 } mri_answer_config;
@@ -83,6 +84,9 @@ void mri_answer_opened(mri_answer *a, uint64_t now, uint64_t token,
 void mri_answer_computed(mri_answer *a, uint64_t now, uint64_t token,
                          const uint8_t *data, uint32_t row,
                          const uint8_t uid[16], const mr_diag *why);
+/* Nothing holds the memory of a token any more, some time after its FREE: the
+ * transport has passed it on or thrown it away. Each FREE needs one. */
+void mri_answer_gone(mri_answer *a, uint64_t now, uint64_t token);
 /* Finish what was begun, take nothing new. */
 void mri_answer_drain(mri_answer *a, uint64_t now);
 
@@ -93,6 +97,7 @@ typedef struct mri_answer_counts {
     uint32_t peers, queued, computing, ready;
     uint64_t held_bytes;   /* computing and computed */
     uint64_t orphan_bytes; /* of these: computing for peers that are gone */
+    uint64_t afloat_bytes; /* freed here, and still with the transport */
     uint64_t sent_bytes, rows, misses, refused;
 } mri_answer_counts;
 void mri_answer_count(const mri_answer *a, mri_answer_counts *out);

@@ -22,6 +22,7 @@ typedef struct job {
     job_state state;
     bool orphan; /* computing for nobody */
     const uint8_t *data;
+    mri_peer_id peer; /* afloat: whose it is */
 } job;
 
 typedef struct guest {
@@ -34,6 +35,7 @@ typedef struct guest {
     uint64_t row_bytes;
     uint64_t granted, sent; /* payload bytes */
     uint64_t held;          /* bytes of jobs computing or ready */
+    uint64_t afloat;        /* bytes freed here, still with the transport */
     job *first, *last;      /* in the order in which they were asked for */
     uint32_t jobs;
 } guest;
@@ -43,8 +45,9 @@ struct mri_answer {
     guest *guests; /* [config.peers] */
     uint32_t turn; /* who is served first next time */
     job *orphans;  /* computing for peers that are gone */
+    job *away;     /* afloat */
     uint64_t next_token;
-    uint64_t held;
+    uint64_t held, afloat;
     bool draining, drained;
     mri_deed *deeds;
     size_t first, count, room;
@@ -219,6 +222,7 @@ mri_answer_close(mri_answer *a)
         free_list(a->guests[i].first);
     }
     free_list(a->orphans);
+    free_list(a->away);
     release_boxes(a);
     mri_free(a->boxes);
     mri_free(a->guests);
@@ -232,6 +236,7 @@ mri_answer_count(const mri_answer *a, mri_answer_counts *out)
 {
     *out = a->counts;
     out->held_bytes = a->held;
+    out->afloat_bytes = a->afloat;
     for (uint32_t i = 0; i < a->config.peers; i++) {
         const guest *g = &a->guests[i];
 
@@ -250,21 +255,34 @@ mri_answer_count(const mri_answer *a, mri_answer_counts *out)
 
 /* ---- jobs ---- */
 
+/* Parts of it may be on their way: the memory counts until it is gone. */
+static void
+set_afloat(mri_answer *a, guest *g, job *j)
+{
+    mri_deed *d = do_next(a, MRI_DEED_FREE);
+
+    if (d != NULL) {
+        d->token = j->token;
+    }
+    j->peer = g->id;
+    j->next = a->away;
+    a->away = j;
+    a->afloat += j->bytes;
+    g->afloat += j->bytes;
+}
+
 static void
 let_go(mri_answer *a, guest *g, job *j)
 {
-    if (j->state == JOB_READY) {
-        mri_deed *d = do_next(a, MRI_DEED_FREE);
-
-        if (d != NULL) {
-            d->token = j->token;
-        }
-    }
     if (j->state != JOB_QUEUED) {
         a->held -= j->bytes;
         g->held -= j->bytes;
     }
-    mri_free(j);
+    if (j->state == JOB_READY) {
+        set_afloat(a, g, j);
+    } else {
+        mri_free(j);
+    }
 }
 
 /* Take a job off its guest's list. One that is computing cannot be stopped:
@@ -319,14 +337,20 @@ forget(mri_answer *a, guest *g)
     *g = (guest){0};
 }
 
+static bool
+same_peer(const mri_peer_id *one, const mri_peer_id *other)
+{
+    return one->len == other->len &&
+           memcmp(one->bytes, other->bytes, one->len) == 0;
+}
+
 static guest *
 find_guest(mri_answer *a, const mri_peer_id *id)
 {
     for (uint32_t i = 0; i < a->config.peers; i++) {
         guest *g = &a->guests[i];
 
-        if (g->used && g->id.len == id->len &&
-            memcmp(g->id.bytes, id->bytes, id->len) == 0) {
+        if (g->used && same_peer(&g->id, id)) {
             return g;
         }
     }
@@ -336,13 +360,19 @@ find_guest(mri_answer *a, const mri_peer_id *id)
 static guest *
 new_guest(mri_answer *a, const mri_peer_id *id)
 {
-    for (uint32_t i = 0; i < a->config.peers; i++) {
-        if (!a->guests[i].used) {
-            a->guests[i] = (guest){.id = *id, .used = true};
-            return &a->guests[i];
-        }
+    guest *g = NULL;
+
+    for (uint32_t i = 0; g == NULL && i < a->config.peers; i++) {
+        g = a->guests[i].used ? NULL : &a->guests[i];
     }
-    return NULL;
+    if (g == NULL) {
+        return NULL;
+    }
+    *g = (guest){.id = *id, .used = true};
+    for (const job *j = a->away; j != NULL; j = j->next) {
+        g->afloat += same_peer(&j->peer, id) ? j->bytes : 0; /* from before */
+    }
+    return g;
 }
 
 /* ---- whose turn it is ---- */
@@ -388,8 +418,12 @@ send_ready(mri_answer *a, guest *g)
     }
 }
 
-/* It may be computed now: the guest may have it sent soon, and there is memory.
- * One piece alone always may, or a large one never could. */
+/*
+ * It may be computed now: the guest may have it sent soon, reads what it was
+ * sent, and there is memory. One piece alone always may, or a large one never
+ * could. A consumer that grants no more than it said it would take never meets
+ * the second bound.
+ */
 static bool
 may_compute(const mri_answer *a, const guest *g, const job *j)
 {
@@ -399,7 +433,10 @@ may_compute(const mri_answer *a, const guest *g, const job *j)
         return false;
     }
     return (g->held == 0 || g->held + j->bytes <= credit) &&
-           (a->held == 0 || a->held + j->bytes <= a->config.memory_bytes);
+           (g->afloat == 0 ||
+            g->held + g->afloat + j->bytes <= a->config.peer_bytes) &&
+           ((a->held == 0 && g->afloat == 0) ||
+            a->held + a->afloat + j->bytes <= a->config.memory_bytes);
 }
 
 static bool
@@ -717,9 +754,9 @@ mri_answer_message(mri_answer *a, uint64_t now, const mri_peer_id *id,
 }
 
 static job *
-take_orphan(mri_answer *a, uint64_t token)
+take_job(job **list, uint64_t token)
 {
-    for (job **at = &a->orphans; *at != NULL; at = &(*at)->next) {
+    for (job **at = list; *at != NULL; at = &(*at)->next) {
         if ((*at)->token == token) {
             job *j = *at;
 
@@ -755,7 +792,7 @@ mri_answer_computed(mri_answer *a, uint64_t now, uint64_t token,
                     const uint8_t *data, uint32_t row, const uint8_t uid[16],
                     const mr_diag *why)
 {
-    job *orphan = take_orphan(a, token);
+    job *orphan = take_job(&a->orphans, token);
 
     (void)now;
     if (orphan != NULL) {
@@ -790,6 +827,24 @@ mri_answer_computed(mri_answer *a, uint64_t now, uint64_t token,
             return;
         }
     }
+}
+
+void
+mri_answer_gone(mri_answer *a, uint64_t now, uint64_t token)
+{
+    job *j = take_job(&a->away, token);
+    guest *g = j != NULL ? find_guest(a, &j->peer) : NULL;
+
+    (void)now;
+    if (j == NULL) {
+        return; /* computed for nobody, and never sent */
+    }
+    a->afloat -= j->bytes;
+    if (g != NULL) {
+        g->afloat -= j->bytes;
+    }
+    mri_free(j);
+    serve(a);
 }
 
 void

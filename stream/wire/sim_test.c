@@ -359,6 +359,7 @@ run_deeds(world *w, uint32_t i)
             break;
         case MRI_DEED_FREE:
             free_block(s, d.token);
+            mri_answer_gone(s->machine, w->now, d.token);
             break;
         default:
             break;
@@ -702,6 +703,108 @@ a_stopped_consumer_costs_its_window(void **state)
     end_world(w);
 }
 
+/* A message of a consumer that obeys no rule. */
+static void
+tell(mri_answer *a, uint64_t now, mri_wire head, const mri_bytes *descriptor)
+{
+    static const mri_peer_id deaf = {{9}, 1};
+    mri_message m = {.head = head};
+
+    m.head.version = 1;
+    if (descriptor != NULL) {
+        m.descriptor = descriptor->data;
+        m.descriptor_bytes = descriptor->len;
+    }
+    mri_answer_message(a, now, &deaf, &m);
+}
+
+/* Compute at once; keep all that was freed. What is computed, in bytes. */
+static uint64_t
+compute_all(mri_answer *a, uint64_t now, uint64_t freed[64], size_t *count)
+{
+    static uint8_t data[8 * ROW];
+    static const uint8_t nobody[16];
+    uint64_t bytes = 0;
+    mri_deed d;
+
+    for (mri_answer_next(a, &d); d.kind != MRI_DEED_NONE;
+         mri_answer_next(a, &d)) {
+        if (d.kind == MRI_DEED_OPEN) {
+            mri_answer_opened(a, now, d.token, 3, &offered, NULL);
+        } else if (d.kind == MRI_DEED_COMPUTE) {
+            bytes += d.bytes;
+            mri_answer_computed(a, now, d.token, data, 0, nobody, NULL);
+        } else if (d.kind == MRI_DEED_FREE) {
+            freed[(*count)++] = d.token;
+        }
+    }
+    return bytes;
+}
+
+/* It grants without end and reads nothing: what the transport still has of it
+ * is held against it. */
+static void
+a_deaf_consumer_is_sent_no_more_than_its_share(void **state)
+{
+    mri_answer_config c = mri_answer_defaults();
+    const mri_wire_dataset offer = {.name = "x", .samples = 1000};
+    const mri_wire_hello hello = {1, 1, "x", {0}};
+    const mri_wire_open open = {"",     "train", "",  "random",
+                                "mask", false,   {0}, 0};
+    const mri_wire_want where = {1, 2, 0};
+    mri_answer_counts counts;
+    mri_bytes text = {0};
+    uint64_t freed[64], bytes;
+    size_t count = 0, had;
+    mri_answer *a;
+
+    (void)state;
+    c.datasets = &offer;
+    c.dataset_count = 1;
+    c.build = "x";
+    c.peer_bytes = 20 * ROW;
+    c.memory_bytes = 80 * ROW;
+    assert_int_equal(mri_answer_open(&a, &c, NULL), MR_OK);
+    assert_true(mri_wire_put_hello(&text, &hello));
+    tell(a, 1, (mri_wire){.type = MRI_WIRE_HELLO, .request = 1}, &text);
+    text.len = 0;
+    assert_true(mri_wire_put_open(&text, &open));
+    tell(a, 1, (mri_wire){.type = MRI_WIRE_OPEN}, &text);
+    assert_int_equal(compute_all(a, 1, freed, &count), 0);
+    tell(a, 1,
+         (mri_wire){.type = MRI_WIRE_CREDIT, .stream = 3, .offset = UINT64_MAX},
+         NULL);
+    text.len = 0;
+    assert_true(mri_wire_put_want(&text, &where));
+    bytes = 0;
+    for (unsigned i = 0; i < 50; i++) {
+        tell(a, 2,
+             (mri_wire){.type = MRI_WIRE_WANT,
+                        .stream = 3,
+                        .request = i,
+                        .row_count = 8,
+                        .total = 8 * ROW},
+             &text);
+        bytes += compute_all(a, 2, freed, &count);
+    }
+    mri_answer_count(a, &counts);
+    assert_int_equal(bytes, 16 * ROW);
+    assert_int_equal(counts.afloat_bytes, bytes);
+    assert_int_equal(counts.held_bytes, 0);
+    assert_int_equal(count, 2);
+
+    /* It begins to read, and is served to the end. */
+    for (had = 0; had < count; had++) {
+        mri_answer_gone(a, 3, freed[had]);
+        bytes += compute_all(a, 3, freed, &count);
+    }
+    mri_answer_count(a, &counts);
+    assert_int_equal(bytes, 50 * 8 * ROW);
+    assert_int_equal(counts.afloat_bytes, 0);
+    mri_answer_close(a);
+    mri_bytes_release(&text);
+}
+
 static void
 a_server_with_another_stream_is_left_out(void **state)
 {
@@ -759,6 +862,7 @@ main(int argc, char **argv)
         cmocka_unit_test(silence_of_all_ends_after_patience),
         cmocka_unit_test(a_draining_server_finishes_and_hands_over),
         cmocka_unit_test(a_stopped_consumer_costs_its_window),
+        cmocka_unit_test(a_deaf_consumer_is_sent_no_more_than_its_share),
         cmocka_unit_test(a_server_with_another_stream_is_left_out),
     };
 
