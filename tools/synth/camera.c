@@ -76,8 +76,8 @@ range_of(const plane *p)
     double low = p->at[0], high = p->at[0];
 
     for (int i = 1; i < PIXELS; i++) {
-        low = fmin(low, p->at[i]);
-        high = fmax(high, p->at[i]);
+        low = least(low, p->at[i]);
+        high = most(high, p->at[i]);
     }
     return high - low;
 }

@@ -38,8 +38,8 @@ static window
 window_around(double x, double y, double r)
 {
     return (window){
-        (int)fmax(0, ceil(x - r)), (int)fmin(SIDE - 1, floor(x + r)),
-        (int)fmax(0, ceil(y - r)), (int)fmin(SIDE - 1, floor(y + r))};
+        (int)most(0, ceil(x - r)), (int)least(SIDE - 1, floor(x + r)),
+        (int)most(0, ceil(y - r)), (int)least(SIDE - 1, floor(y + r))};
 }
 
 /* (1 - d^2/r^2)^2 at a distance (dx, dy), 0 beyond r */

@@ -21,6 +21,19 @@ typedef struct plane {
     double at[PIXELS]; /* [y][x] */
 } plane;
 
+/* As fmin and fmax for numbers, without a call into libm. */
+static inline double
+least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static inline double
+most(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 /* 0 below 0, 1 above 1, and no corner between. */
 static inline double
 smooth(double t)

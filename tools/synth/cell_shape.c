@@ -9,7 +9,7 @@
 static double
 clamp(double x, double low, double high)
 {
-    return fmin(fmax(x, low), high);
+    return least(most(x, low), high);
 }
 
 point
@@ -105,7 +105,7 @@ paint_body(cell *c)
 
         c->rho.at[i] = rho;
         c->inside.at[i] = in;
-        c->thick.at[i] = in * (0.35 + 0.65 * fmax(1.0 - rho * rho, 0.0));
+        c->thick.at[i] = in * (0.35 + 0.65 * most(1.0 - rho * rho, 0.0));
         c->edge.at[i] = in * smooth(((rho - 1.0) * c->radius + 4.5) / 3.0);
     }
 }

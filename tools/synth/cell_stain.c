@@ -269,7 +269,7 @@ static void
 denser_inwards(cell *c)
 {
     for (int i = 0; i < PIXELS; i++) {
-        c->stain[MARKER].at[i] = c->cyto.at[i] * fmax(1.0 - c->rho.at[i], 0.0);
+        c->stain[MARKER].at[i] = c->cyto.at[i] * most(1.0 - c->rho.at[i], 0.0);
     }
 }
 

@@ -63,17 +63,17 @@ farthest(const outline *o, double soft)
     for (int i = 0; i < 3; i++) {
         swing += fabs(o->waves.p[i]) + fabs(o->waves.q[i]);
     }
-    return fmax(o->a, o->b) * swing * (1 + soft / o->r);
+    return most(o->a, o->b) * swing * (1 + soft / o->r);
 }
 
 void
 outline_fill(const outline *o, double soft, plane *p)
 {
     double far = farthest(o, soft);
-    int x0 = (int)fmax(0, floor(o->cx - far));
-    int x1 = (int)fmin(SIDE - 1, ceil(o->cx + far));
-    int y0 = (int)fmax(0, floor(o->cy - far));
-    int y1 = (int)fmin(SIDE - 1, ceil(o->cy + far));
+    int x0 = (int)most(0, floor(o->cx - far));
+    int x1 = (int)least(SIDE - 1, ceil(o->cx + far));
+    int y0 = (int)most(0, floor(o->cy - far));
+    int y1 = (int)least(SIDE - 1, ceil(o->cy + far));
 
     for (int y = y0; y <= y1; y++) {
         for (int x = x0; x <= x1; x++) {
