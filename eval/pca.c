@@ -20,6 +20,7 @@
 
 #define BLOCK 128 /* rows that are made f64 at once */
 #define SHORTEST 1e-12
+#define ALIKE 1e-28 /* variance of a row that is rounding alone */
 
 typedef struct fit {
     const mri_vectors *rows;
@@ -160,8 +161,12 @@ find_axes(const fit *f, mri_pca *out, mr_diag *diag)
     for (uint32_t i = 0; i < f->dim; i++) {
         all += f->covariance[(size_t)i * f->dim + i];
     }
+    if (all <= ALIKE * (double)f->rows->count) { /* they are all equal */
+        memset(out->axis, 0, 2 * f->dim * sizeof *out->axis);
+        return err;
+    }
     for (int k = 0; k < 2; k++) {
-        out->share[k] = all > 0 ? value[k] / all : 0;
+        out->share[k] = value[k] / all;
     }
     return err;
 }

@@ -14,7 +14,8 @@ MRI_BEGIN
  * Their bits do not depend on threads or instructions.
  *
  * shape   mean [dim]; axis [2, dim], of length one, the number of greatest
- *         size positive; at [count, 2]: where each row lies
+ *         size positive; zeros where nothing varies; at [count, 2]: where each
+ *         row lies
  * units   share: of the variance of all directions, 0 .. 1
  * owner   mri_pca_release
  */
