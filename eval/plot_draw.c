@@ -381,6 +381,26 @@ plot_draw_png(const mri_plot *p, mri_bytes *out, mr_diag *diag)
     return err;
 }
 
+/* cairo counts the surfaces that a process made and writes the number, which
+ * nothing refers to, into the file. */
+static void
+drop_number(mri_bytes *b)
+{
+    static const char mark[] = " id=\"surface";
+    uint8_t *at, *end;
+
+    at = b->len == 0 ? NULL : memmem(b->data, b->len, mark, sizeof mark - 1);
+    if (at == NULL) {
+        return;
+    }
+    end = memchr(at + sizeof mark - 1, '"',
+                 (size_t)(b->data + b->len - at) - (sizeof mark - 1));
+    if (end != NULL) {
+        memmove(at, end + 1, (size_t)(b->data + b->len - end) - 1);
+        b->len -= (size_t)(end + 1 - at);
+    }
+}
+
 mr_err
 plot_draw_svg(const mri_plot *p, mri_bytes *out, mr_diag *diag)
 {
@@ -393,5 +413,6 @@ plot_draw_svg(const mri_plot *p, mri_bytes *out, mr_diag *diag)
     draw_all(cr, p);
     err = drawn(cr, surface, diag);
     cairo_surface_destroy(surface);
+    drop_number(out);
     return err;
 }

@@ -43,7 +43,8 @@ typedef struct mri_feature_origin {
     const char *pipeline; /* canonical */
 } mri_feature_origin;
 
-/* Values only: the memory belongs to whoever made the view. */
+/* Values only: the memory belongs to whoever made the view. All texts are
+ * UTF-8. */
 typedef struct mri_feature_table {
     uint64_t rows;
     uint32_t dim;
