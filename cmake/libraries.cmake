@@ -111,7 +111,8 @@ function(mr_library name)
   # What a static library needs is found anew on the machine that links it.
   target_link_libraries(${name}_static INTERFACE
     $<INSTALL_INTERFACE:millrace::${name}_private>)
-  if(L_BELOW)
+  if(L_BELOW) # beside this one, wherever that is
+    set_property(TARGET ${name}_shared PROPERTY INSTALL_RPATH $ORIGIN)
     target_link_libraries(${name}_shared PUBLIC ${L_BELOW}_shared)
     target_link_libraries(${name}_static INTERFACE ${L_BELOW}_static)
   endif()
@@ -181,4 +182,5 @@ endif()
 
 file(GLOB pages CONFIGURE_DEPENDS ${MR_ROOT}/docs/*.md)
 install(FILES ${pages} LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+install(DIRECTORY docs/recipes DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -56,7 +56,11 @@ fi
 for program in read read_static weights weights_static; do
     expect "build/$program"
 done
-# Static programs need none of our shared ones.
+# The upper library finds the lower one beside it, wherever that is.
 unset LD_LIBRARY_PATH
+ldd "$prefix/lib/libmillrace_train.so" |
+    grep -q "libmillrace.so.0 => $prefix/lib/" ||
+    fail "libmillrace_train.so does not find libmillrace.so beside it"
+# Static programs need none of our shared ones.
 expect build/read_static
 expect ./pc_weights_static
