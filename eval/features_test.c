@@ -174,6 +174,40 @@ no_rows_are_a_table_too(void **state)
     scratch_remove(dir);
 }
 
+/* Another writer may put columns where their types do not want them. */
+static void
+columns_off_their_alignment_are_read(void **state)
+{
+    mri_feature_table t = some_table();
+    const mri_st_item items[] = {
+        {"odd", MR_U8, 1, {3}, "abc"},
+        {"key_bytes", MR_U8, 1, {21}, keys},
+        {"group", MR_U64, 1, {ROWS}, group},
+        {"uid", MR_U8, 2, {ROWS, 16}, uid},
+        {"features", MR_F32, 2, {ROWS, DIM}, features},
+        {"split", MR_U8, 1, {ROWS}, split},
+        {"label", MR_I32, 1, {ROWS}, label},
+        {"key_offsets", MR_U64, 1, {ROWS + 1}, key_at},
+    };
+    char *dir = scratch_make();
+    mri_json j = {0};
+    mri_st_meta meta = {FEATURES_KEY, NULL};
+    mri_features *f;
+    mr_diag d = {0};
+
+    (void)state;
+    features_put_meta(&j, &t);
+    meta.value = mri_json_done(&j);
+    assert_ok(mri_st_write(scratch_path(dir, "a"), items, MRI_COUNT(items),
+                           &meta, 1, &d),
+              &d);
+    assert_ok(mri_features_open(&f, scratch_path(dir, "a"), &d), &d);
+    assert_table(mri_features_table(f), &t);
+    mri_features_close(f);
+    mri_json_release(&j);
+    scratch_remove(dir);
+}
+
 /* -------------------------------------------------------------- damage */
 
 static void
@@ -562,6 +596,7 @@ main(void)
         cmocka_unit_test(what_is_written_is_read_back),
         cmocka_unit_test(equal_tables_give_equal_bytes),
         cmocka_unit_test(no_rows_are_a_table_too),
+        cmocka_unit_test(columns_off_their_alignment_are_read),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(every_flipped_bit_is_refused),
         cmocka_unit_test(columns_that_do_not_fit_are_refused_by_row),
