@@ -29,6 +29,7 @@ typedef struct verify {
     mri_shard_ref *refs; /* of all generations, by id, each once */
     size_t ref_count;
     uint64_t total_bytes, done_bytes;
+    bool unread;          /* a manifest: which shards it names is not known */
     pthread_mutex_t lock; /* around tell, watch and out */
 } verify;
 
@@ -123,6 +124,7 @@ check_generation(verify *v, uint64_t generation, uint8_t parent[32],
         }
     }
     *chained = b.data != NULL;
+    v->unread = v->unread || ds == NULL;
     if (b.data != NULL) {
         mri_sha256_of(parent, b.data, b.len);
     }
@@ -277,8 +279,9 @@ in_shards(verify *v, const char *name, const char *path)
     copy[32] = '\0';
     if (!mri_unhex(key.id, 16, copy)) {
         unknown_file(v, path);
-    } else if (v->ref_count == 0 || bsearch(&key, v->refs, v->ref_count,
-                                            sizeof key, by_id) == NULL) {
+    } else if (!v->unread &&
+               (v->ref_count == 0 || bsearch(&key, v->refs, v->ref_count,
+                                             sizeof key, by_id) == NULL)) {
         v->out->orphans++; /* left by a commit that was cut off */
     }
 }

@@ -14,7 +14,7 @@
 typedef struct tally {
     mri_cli *cli;
     mri_json *j;
-    uint64_t told;
+    uint64_t newer; /* of what was told: not damaged, of another version */
 } tally;
 
 static void
@@ -23,7 +23,7 @@ tell(void *user, const char *sample, const mr_diag *diag)
     tally *t = user;
     char line[1024];
 
-    t->told++;
+    t->newer += diag->err == MR_EVERSION;
     if (t->cli->json) {
         char code[8];
 
@@ -70,16 +70,19 @@ verify_thing(mri_cli *cli, const char *thing, unsigned workers, tally *t,
 }
 
 static void
-print_thing(const char *thing, const mri_dataset_verified *v, double seconds)
+print_thing(const char *thing, const mri_dataset_verified *v, uint64_t newer,
+            double seconds)
 {
     double rate = seconds > 0 ? (double)v->shards.bytes / seconds : 0;
+    const char *verdict = v->damages == 0       ? "sound"
+                          : v->damages == newer ? "OF ANOTHER VERSION"
+                                                : "DAMAGED";
 
     (void)printf("%s: %s in %s, %s read in %s (%s/s): %s\n", thing,
                  mri_text_plural(v->shards.samples, "sample"),
                  mri_text_plural(v->shard_count, "shard"),
                  mri_text_bytes(v->shards.bytes), mri_text_seconds(seconds),
-                 mri_text_bytes((uint64_t)rate),
-                 v->damages == 0 ? "sound" : "DAMAGED");
+                 mri_text_bytes((uint64_t)rate), verdict);
     if (v->damages != 0) {
         (void)printf("  %s places, listed above\n", mri_text_count(v->damages));
     }
@@ -104,11 +107,13 @@ json_thing(mri_json *j, const char *thing, const mri_dataset_verified *v,
     mri_json_put_f64(j, "seconds", seconds);
 }
 
+/* rc: 3 if anything is damaged, 9 if all that cannot be read is newer. */
 static mr_err
-verify_all(mri_cli *cli, unsigned workers, uint64_t *damages, mr_diag *diag)
+verify_all(mri_cli *cli, unsigned workers, int *rc, mr_diag *diag)
 {
     mri_json j = {0};
     tally t = {cli, &j, 0};
+    uint64_t damages = 0;
     mr_err err = MR_OK;
 
     if (cli->json) {
@@ -120,6 +125,7 @@ verify_all(mri_cli *cli, unsigned workers, uint64_t *damages, mr_diag *diag)
     for (size_t i = 0; err == MR_OK && i < cli->rest.count; i++) {
         mri_dataset_verified v;
         double start = mri_now_s(), seconds;
+        uint64_t newer = t.newer;
 
         if (cli->json) {
             mri_json_object(&j);
@@ -128,14 +134,14 @@ verify_all(mri_cli *cli, unsigned workers, uint64_t *damages, mr_diag *diag)
         }
         err = verify_thing(cli, cli->rest.at[i], workers, &t, &v, diag);
         seconds = mri_now_s() - start;
-        *damages += v.damages;
+        damages += v.damages;
         mri_progress_clear(&cli->line);
         if (cli->json) {
             mri_json_end(&j);
             json_thing(&j, cli->rest.at[i], &v, seconds);
             mri_json_end(&j);
         } else if (err == MR_OK) {
-            print_thing(cli->rest.at[i], &v, seconds);
+            print_thing(cli->rest.at[i], &v, t.newer - newer, seconds);
         }
     }
     if (cli->json && err == MR_OK) {
@@ -144,6 +150,7 @@ verify_all(mri_cli *cli, unsigned workers, uint64_t *damages, mr_diag *diag)
         err = mri_cli_json(&j, diag);
     }
     mri_json_release(&j);
+    *rc = damages > t.newer ? 3 : damages != 0 ? 9 : 0;
     return err;
 }
 
@@ -156,7 +163,7 @@ mri_cmd_verify(int argc, char **argv)
         .summary = "read every byte of a dataset and prove it",
         .examples = "  millrace verify cells.mr\n"
                     "      exit 0: every byte is as it was written; 3: the "
-                    "damage is listed\n"
+                    "damage is listed;\n      9: written by a newer millrace\n"
                     "  millrace verify cells.mr/shards/3f/3f*.mrs\n"
                     "      a single shard\n",
         .details = "Manifests and their chain, indices, every shard of every "
@@ -164,7 +171,8 @@ mri_cmd_verify(int argc, char **argv)
                    "every chunk decoded and hashed),\nhistory and "
                    "quarantine, and that nothing else lies in the folder.\n",
     };
-    uint64_t workers = mri_cpu_count(), damages = 0;
+    uint64_t workers = mri_cpu_count();
+    int found = 0;
     const mri_opt opts[] = {
         {MRI_OPT_U64, 'j', "threads", &workers, "N",
          "threads that read shards (all CPUs)", false},
@@ -180,9 +188,9 @@ mri_cmd_verify(int argc, char **argv)
     }
     err = mri_cli_args(&cli, 1, 0, &diag);
     if (err == MR_OK) {
-        err = verify_all(&cli, workers != 0 ? (unsigned)workers : 1, &damages,
+        err = verify_all(&cli, workers != 0 ? (unsigned)workers : 1, &found,
                          &diag);
     }
     rc = mri_cli_done(&cli, err, &diag);
-    return mri_cli_end(&cli, rc == 0 && damages != 0 ? 3 : rc);
+    return mri_cli_end(&cli, rc == 0 ? found : rc);
 }

@@ -83,6 +83,22 @@ sweep(const char *dir)
     }
 }
 
+/* Said before anything costs time. */
+static mr_err
+check_folder(const run *r, mr_diag *diag)
+{
+    const char *out = r->options->out;
+    mr_err err;
+
+    if (is_there(out, "config.yaml") || is_empty(out)) {
+        return MR_OK;
+    }
+    err = mri_fail(diag, MRI_E_RUN_FOLDER, MR_NOWHERE,
+                   "holds other things, and no config.yaml of a run");
+    mri_diag_in(diag, out);
+    return err;
+}
+
 static mr_err
 open_folder(run *r, mr_diag *diag)
 {
@@ -93,11 +109,6 @@ open_folder(run *r, mr_diag *diag)
 
     if (err == MR_OK) {
         err = mri_dir_make(out, diag);
-    }
-    if (err == MR_OK && !is_there(out, "config.yaml") && !is_empty(out)) {
-        err = mri_fail(diag, MRI_E_RUN_FOLDER, MR_NOWHERE,
-                       "holds other things, and no config.yaml of a run");
-        mri_diag_in(diag, out);
     }
     if (err == MR_OK) {
         err = mri_lock_take(&r->lock, lock, diag);
@@ -405,6 +416,9 @@ prepare(run *r, mr_train_report *report, mr_diag *diag)
     mr_err err =
         run_config_load(&r->config, o->recipe, o->set, o->set_count, diag);
 
+    if (err == MR_OK) {
+        err = check_folder(r, diag);
+    }
     if (err == MR_OK) {
         err = run_open_stream(r, diag);
     }
