@@ -16,6 +16,7 @@
 #define WHOLE_BYTES (256u << 10) /* a field up to this is one chunk */
 #define LOG_ELEMENTS 15          /* 2^15: 64 KiB of u16, half an L2 */
 #define LOG_TILE 8               /* 256 x 256 */
+#define FILL_BYTES 4096          /* that are copied on at once */
 
 static int
 axis_of(const mri_grid_row *g, char letter)
@@ -213,14 +214,22 @@ mri_chunk_pack(mri_packed *out, const uint8_t *raw, uint32_t raw_len,
     return true;
 }
 
+/* One element, then as much again as there is already: few and long copies,
+ * out of what the first level of the cache still holds. */
 static void
 fill(uint8_t *raw, uint32_t raw_len, uint64_t value, unsigned element)
 {
+    size_t len = raw_len - raw_len % element, done = element;
     uint8_t one[8];
 
     mri_put64(one, value);
-    for (uint32_t i = 0; i + element <= raw_len; i += element) {
-        memcpy(raw + i, one, element);
+    memcpy(raw, one, len < element ? len : element);
+    while (done < len) {
+        size_t n = done < FILL_BYTES ? done : FILL_BYTES;
+
+        n = n < len - done ? n : len - done;
+        memcpy(raw + done, raw, n);
+        done += n;
     }
 }
 

@@ -125,6 +125,33 @@ packing_is_undone_and_constants_cost_nothing(void **state)
     mri_bytes_release(&scratch);
 }
 
+/* Lengths around the copies that it grows by; nothing is written beyond. */
+static void
+a_constant_fills_a_chunk_of_any_length(void **state)
+{
+    static const uint32_t counts[] = {1, 2, 3, 7, 511, 513, 1365, 5000};
+    uint8_t raw[8 * 5000 + 8];
+    mri_bytes work = {0};
+
+    (void)state;
+    for (unsigned element = 1; element <= 8; element *= 2) {
+        for (size_t k = 0; k < MRI_COUNT(counts); k++) {
+            uint32_t bytes = counts[k] * element;
+            mri_chunk_row row = {.file_off = 0x1122334455667788,
+                                 .raw_len = bytes,
+                                 .flags = MRI_CHUNK_CONSTANT};
+
+            memset(raw, 0xAA, sizeof raw);
+            assert_ok(mri_chunk_unpack(raw, &row, NULL, element, &work, NULL),
+                      NULL);
+            for (uint32_t i = 0; i < bytes; i++) {
+                assert_int_equal(raw[i], 0x88 - 0x11 * (i % element));
+            }
+            assert_int_equal(raw[bytes], 0xAA);
+        }
+    }
+}
+
 static void
 an_unknown_codec_is_named_and_nonsense_refused(void **state)
 {
@@ -224,6 +251,7 @@ main(void)
         cmocka_unit_test(
             shuffle_undoes_itself_at_every_level_length_and_alignment),
         cmocka_unit_test(packing_is_undone_and_constants_cost_nothing),
+        cmocka_unit_test(a_constant_fills_a_chunk_of_any_length),
         cmocka_unit_test(an_unknown_codec_is_named_and_nonsense_refused),
         cmocka_unit_test(chunks_tile_the_field_and_morton_visits_each_once),
         cmocka_unit_test(rows_that_contradict_themselves_are_not_sound),
