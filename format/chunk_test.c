@@ -132,6 +132,7 @@ a_constant_fills_a_chunk_of_any_length(void **state)
     static const uint32_t counts[] = {1, 2, 3, 7, 511, 513, 1365, 5000};
     uint8_t raw[8 * 5000 + 8];
     mri_bytes work = {0};
+    mr_diag d = {0};
 
     (void)state;
     for (unsigned element = 1; element <= 8; element *= 2) {
@@ -142,8 +143,8 @@ a_constant_fills_a_chunk_of_any_length(void **state)
                                  .flags = MRI_CHUNK_CONSTANT};
 
             memset(raw, 0xAA, sizeof raw);
-            assert_ok(mri_chunk_unpack(raw, &row, NULL, element, &work, NULL),
-                      NULL);
+            assert_ok(mri_chunk_unpack(raw, &row, NULL, element, &work, &d),
+                      &d);
             for (uint32_t i = 0; i < bytes; i++) {
                 assert_int_equal(raw[i], 0x88 - 0x11 * (i % element));
             }
