@@ -30,8 +30,9 @@ typedef struct mri_check_op {
 
 /*
  * The whole of main: --bench (--busy: by the CPU's clock with one thread, for
- * a machine that others use), --threads N, --report FILE, --lib DIR, then
- * names of back ends (all there are if none). `count` operations.
+ * a machine that others use), --threads N, --report FILE, --lib DIR, --only
+ * OPERATION, then names of back ends (all there are if none). `count`
+ * operations.
  */
 int mri_check_main(int argc, char **argv, const mri_check_op *ops,
                    size_t count);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 typedef struct check_options {
-    const char *report, *lib;
+    const char *report, *lib, *only;
     const char *backends[8];
     size_t count;
     bool bench, busy;
@@ -21,7 +21,7 @@ usage(const char *program)
 {
     (void)fprintf(stderr,
                   "usage: %s [--bench|--busy] [--threads N] [--report FILE.md] "
-                  "[--lib DIR] [ref|cpu|cuda]...\n",
+                  "[--lib DIR] [--only OPERATION] [ref|cpu|cuda]...\n",
                   program);
     exit(2);
 }
@@ -43,6 +43,8 @@ read_options(int argc, char **argv)
             o.report = argv[++i];
         } else if (strcmp(argv[i], "--lib") == 0 && more) {
             o.lib = argv[++i];
+        } else if (strcmp(argv[i], "--only") == 0 && more) {
+            o.only = argv[++i];
         } else if (strcmp(argv[i], "--threads") == 0 && more) {
             o.threads = (unsigned)strtoul(argv[++i], NULL, 10);
         } else if (argv[i][0] != '-' && o.count < MRI_COUNT(o.backends)) {
@@ -136,7 +138,9 @@ check_backend(const check_options *o, const char *name, mri_check *c,
         check_rates(c);
     }
     for (size_t i = 0; i < count; i++) {
-        failed += !check_op(c, &ops[i]);
+        if (o->only == NULL || strcmp(o->only, ops[i].name) == 0) {
+            failed += !check_op(c, &ops[i]);
+        }
     }
     mri_exec_close(c->exec);
     return failed;
