@@ -85,8 +85,7 @@ load_tile(float *to, const float *from, uint64_t step, uint32_t rows,
 
     for (uint32_t r = threadIdx.x / WARP; r < tile; r += warps) {
         for (uint32_t c = threadIdx.x % WARP; c < stride; c += WARP) {
-            to[r * stride + c] =
-                r < rows && c < width ? from[r * step + c] : 0;
+            to[r * stride + c] = r < rows && c < width ? from[r * step + c] : 0;
         }
     }
 }
@@ -185,8 +184,7 @@ clear_sums(float sum[ROWS][COLUMNS_MOST], uint32_t columns)
 /* Thread's rows of results times factor[i], to rows `step` apart. */
 DEVICE void
 store_rows(float *to, uint64_t step, uint32_t rows, uint32_t width,
-           float sum[ROWS][COLUMNS_MOST], const float *factor,
-           uint32_t columns)
+           float sum[ROWS][COLUMNS_MOST], const float *factor, uint32_t columns)
 {
     uint32_t tx = threadIdx.x % ACROSS, ty = threadIdx.x / ACROSS;
 
@@ -279,8 +277,7 @@ forward(const attention_job *a, float *shared, uint32_t columns, uint32_t each)
     for (uint64_t job = blockIdx.x; job < a->jobs; job += gridDim.x) {
         piece p = piece_at(a, job, tile, false);
         /* rows of a warp either ask, some of them, or all do not */
-        bool asks =
-            p.begin + threadIdx.x / WARP * (2 * ROWS) < p.questions;
+        bool asks = p.begin + threadIdx.x / WARP * (2 * ROWS) < p.questions;
         float sum[ROWS][COLUMNS_MOST], s[ROWS][EACH_MOST];
         running run;
 
@@ -369,8 +366,7 @@ questions_back(const attention_job *a, float *shared, uint32_t columns,
     for (uint64_t job = blockIdx.x; job < a->jobs; job += gridDim.x) {
         piece p = piece_at(a, job, tile, false);
         uint32_t rows = left_of(p.questions, p.begin, tile);
-        bool asks =
-            p.begin + threadIdx.x / WARP * (2 * ROWS) < p.questions;
+        bool asks = p.begin + threadIdx.x / WARP * (2 * ROWS) < p.questions;
         float sum[ROWS][COLUMNS_MOST], s[ROWS][EACH_MOST], dp[ROWS][EACH_MOST];
         float lse[ROWS], delta[ROWS];
 
@@ -437,8 +433,7 @@ scores_of_keys(const attention_job *a, const piece *p, uint32_t begin,
         for (uint32_t i = 0; i < ROWS; i++) {
             uint32_t at =
                 (ty * ROWS + i) * SCORE_STRIDE(each) + tx + ACROSS * j;
-            float e =
-                r < p->questions ? expf(s[i][j] * a->scale - lse) : 0;
+            float e = r < p->questions ? expf(s[i][j] * a->scale - lse) : 0;
 
             scores[at] = e;
             slopes[at] = e * (dp[i][j] - delta) * a->scale;
@@ -508,7 +503,7 @@ keys_back(const attention_job *a, float *shared, uint32_t columns,
 /* ---------------------------------------------------------------- kernels */
 
 /* One of each for every width of heads. */
-#define KERNELS(columns, each)                                                 \
+#define KERNELS(KERNEL, columns, each)                                         \
     KERNEL(attention_##columns, THREADS(each), attention_job)                  \
     {                                                                          \
         DYNAMIC_SHARED(shared);                                                \
@@ -524,11 +519,11 @@ keys_back(const attention_job *a, float *shared, uint32_t columns,
         DYNAMIC_SHARED(shared);                                                \
         keys_back(&a, shared, columns, each);                                  \
     }
-KERNELS(1, 2)
-KERNELS(2, 2)
-KERNELS(4, 2)
-KERNELS(8, 2)
-KERNELS(16, 1)
+KERNELS(KERNEL, 1, 2)
+KERNELS(KERNEL, 2, 2)
+KERNELS(KERNEL, 4, 2)
+KERNELS(KERNEL_WIDE, 8, 2)
+KERNELS(KERNEL_WIDE, 16, 1)
 
 #define LAUNCH_WIDTH(kernel, tiles, marks, columns, each)                      \
     case columns:                                                              \

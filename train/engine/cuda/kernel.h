@@ -32,12 +32,17 @@
                  : (emu_launch(name##_call, &(args), sizeof(args), #name,      \
                                (emu_shape){grid, threads, shared}),            \
                     cuda_launched(e, #name)))
+#define KERNEL_WIDE KERNEL
 #define DYNAMIC_SHARED(name) float *name = emu_shared()
 #else
 #define UNROLL _Pragma("unroll")
 #define DEVICE static __device__ __forceinline__
 #define KERNEL(name, threads, type)                                            \
     static __global__ void __launch_bounds__(threads)                          \
+        name(const __grid_constant__ type a)
+/* Two blocks at once are enough: rather that than registers in memory. */
+#define KERNEL_WIDE(name, threads, type)                                       \
+    static __global__ void __launch_bounds__(threads, 2)                       \
         name(const __grid_constant__ type a)
 #define LAUNCH(e, name, grid, threads, shared, args)                           \
     cuda_launch(e, (const void *)name, #name,                                  \
