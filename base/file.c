@@ -5,6 +5,7 @@
 #include <mri/alloc.h>
 #include <mri/error.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -193,6 +194,29 @@ mri_dir_make(const char *dir, mr_diag *diag)
     return MR_OK;
 }
 
+#define PART ".part-" /* what a name begins with until the file is whole */
+
+void
+mri_dir_sweep(const char *dir)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        if (strncmp(e->d_name, PART, strlen(PART)) == 0) {
+            char *path = mri_path_join(dir, e->d_name);
+
+            if (path != NULL) {
+                (void)ops->unlink(path);
+            }
+            mri_free(path);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+}
+
 mr_err
 mri_file_load(const char *path, uint64_t limit, mri_bytes *out, mr_diag *diag)
 {
@@ -278,7 +302,7 @@ mri_put_open(mri_put *put, const char *path, mr_diag *diag)
 
     *put = (mri_put){.fd = -1};
     /* The pid keeps two processes apart; O_EXCL says so if it does not. */
-    (void)snprintf(name, sizeof name, ".part-%ld-%.40s", (long)getpid(),
+    (void)snprintf(name, sizeof name, PART "%ld-%.40s", (long)getpid(),
                    mri_path_name(path));
     put->path = mri_strdup(path);
     put->temp = dir != NULL ? mri_path_join(dir, name) : NULL;

@@ -152,6 +152,18 @@ a_missing_folder_is_named_as_the_user_wrote_it(void **state)
 }
 
 static void
+a_sweep_takes_what_is_half_written_and_nothing_else(void **state)
+{
+    (void)state;
+    scratch_write(scratch_path(dir, ".part-12-data"), "x", 1);
+    scratch_write(scratch_path(dir, ".partial"), "x", 1);
+    scratch_write(scratch_path(dir, "data"), "x", 1);
+    mri_dir_sweep(dir);
+    assert_int_equal(scratch_entries(dir), 2);
+    mri_dir_sweep("no/such/folder"); /* is nothing to complain of */
+}
+
+static void
 a_large_file_is_refused_before_it_is_read(void **state)
 {
     const char *path = scratch_path(dir, "a");
@@ -192,6 +204,7 @@ main(void)
         T(a_full_disk_is_named_with_file_and_offset),
         T(a_file_that_ends_early_says_where),
         T(a_missing_folder_is_named_as_the_user_wrote_it),
+        T(a_sweep_takes_what_is_half_written_and_nothing_else),
         T(a_large_file_is_refused_before_it_is_read),
         T(paths_come_apart_and_together),
     };

@@ -86,27 +86,6 @@ mri_folder_open(mri_folder *f, const char *dir, mr_diag *diag)
     return err;
 }
 
-static void
-remove_parts(const char *dir)
-{
-    DIR *d = opendir(dir);
-    struct dirent *e;
-
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        if (strncmp(e->d_name, ".part-", 6) == 0) {
-            char *path = mri_path_join(dir, e->d_name);
-
-            if (path != NULL) {
-                (void)mri_file_now()->unlink(path);
-            }
-            mri_free(path);
-        }
-    }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-}
-
 static bool
 in_journal(const mri_journal *journal, const uint8_t id[16])
 {
@@ -229,8 +208,8 @@ mri_folder_sweep(const mri_folder *f, const mri_journal *journal, mr_diag *diag)
     mr_err err = shards != NULL ? list_named(&s, diag) : no_memory(diag);
 
     if (err == MR_OK) {
-        remove_parts(f->journal);
-        remove_parts(f->dir);
+        mri_dir_sweep(f->journal);
+        mri_dir_sweep(f->dir);
         sweep_folder(&s, shards, 0);
     }
     mri_free(shards);

@@ -57,6 +57,10 @@ MR_USE_RESULT mr_err mri_file_size(int fd, const char *path, uint64_t *size,
 MR_USE_RESULT mr_err mri_dir_sync(const char *dir, mr_diag *diag);
 /* mkdir, and no complaint if it is there already. */
 MR_USE_RESULT mr_err mri_dir_make(const char *dir, mr_diag *diag);
+/* Remove the half-written files of mri_put whose writer was killed. Only for
+ * who holds the folder's lock: a living writer's go as well. */
+void mri_dir_sweep(const char *dir);
+
 
 /* A whole file in memory. MR_ELIMIT if it is larger than `limit`. */
 MR_USE_RESULT mr_err mri_file_load(const char *path, uint64_t limit,

@@ -61,28 +61,6 @@ is_empty(const char *dir)
     return empty;
 }
 
-/* What a process that was killed had half written. */
-static void
-sweep(const char *dir)
-{
-    DIR *d = opendir(dir);
-    struct dirent *e;
-
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        if (strncmp(e->d_name, ".part-", 6) == 0) {
-            char *path = mri_path_join(dir, e->d_name);
-
-            if (path != NULL) {
-                (void)mri_file_now()->unlink(path);
-            }
-            mri_free(path);
-        }
-    }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-}
-
 /* Said before anything costs time. */
 static mr_err
 check_folder(const run *r, mr_diag *diag)
@@ -117,8 +95,8 @@ open_folder(run *r, mr_diag *diag)
         err = mri_dir_make(checkpoints, diag);
     }
     if (err == MR_OK) {
-        sweep(out);
-        sweep(checkpoints);
+        mri_dir_sweep(out);
+        mri_dir_sweep(checkpoints);
     }
     mri_free(lock);
     mri_free(checkpoints);
