@@ -37,10 +37,11 @@ PRESETS = {
                  out_dim=14, norm_last_layer=0, batch=4, drop_path=0.3, lr=0.05,
                  momentum=0.9, warmup=2, freeze=1, temperature=0.05,
                  temperature_begin=0.04, temperature_warmup=3),
-    "demo": dict(channels=5, patch=8, dim=64, depth=3, heads=2, global_size=40,
+    # docs/recipes/cells.yaml, with drop-path
+    "demo": dict(channels=5, patch=8, dim=96, depth=2, heads=3, global_size=40,
                  local_size=24, local_count=4, head_hidden=256, bottleneck=64,
-                 out_dim=256, norm_last_layer=1, batch=64, drop_path=0.1,
-                 lr=0.008, momentum=0.98, warmup=20, freeze=10,
+                 out_dim=64, norm_last_layer=1, batch=32, drop_path=0.1,
+                 lr=0.012, momentum=0.98, warmup=20, freeze=10,
                  temperature=0.04, temperature_begin=0.04,
                  temperature_warmup=0),
     "small": dict(channels=5, patch=16, dim=384, depth=12, heads=6,
@@ -72,7 +73,7 @@ def st_read(path):
     n = struct.unpack_from("<Q", raw)[0]
     header = json.loads(raw[8:8 + n])
     header.pop("__metadata__", None)
-    kinds = {"F32": np.float32, "F64": np.float64}
+    kinds = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "U8": np.uint8}
     return {k: np.frombuffer(raw[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]],
                              kinds[v["dtype"]]).reshape(v["shape"]) for k, v in header.items()}
 
@@ -215,7 +216,7 @@ def cosine(a, b, n):
 
 def schedules(c, n):
     peak, warm = c["lr"] * c["batch"] / 256, min(c["warmup"], n)
-    lr = np.concatenate([np.linspace(0, peak, warm), cosine(peak, 1e-6, n - warm)])
+    lr = np.concatenate([np.linspace(0, peak, warm), cosine(peak, c.get("min_lr", 1e-6), n - warm)])
     w = min(c["temperature_warmup"], n)
     heat = np.concatenate([np.linspace(c["temperature_begin"], c["temperature"], c["temperature_warmup"])[:w],
                            np.full(n - w, c["temperature"])])
@@ -228,16 +229,17 @@ def crops(c, step):
             uniform((c["local_count"] * c["batch"], C, l, l), 1001 + 2 * step))
 
 
-def train(c, params, steps):
-    """Losses, the gradients of the first step, the final state."""
+def train(c, params, steps, total=None, batches=crops):
+    """Losses, the gradients of the first step, the final state, of the first
+    `steps` of a schedule of `total`; batches(c, i) gives both sizes of crops."""
     s = {k: v.clone().requires_grad_(not (c["norm_last_layer"] and k.endswith("weight_g"))) for k, v in params.items()}
     t = {k: v.clone() for k, v in params.items()}
     m, v2 = ({k: torch.zeros_like(x) for k, x in params.items()} for _ in range(2))
     count = {}
     center, losses, first = torch.zeros(1, c["out_dim"]), [], {}
-    lr, wd, keep, heat = schedules(c, steps)
+    lr, wd, keep, heat = schedules(c, total or steps)
     for i in range(steps):
-        big, small = crops(c, i)
+        big, small = batches(c, i)
         with torch.no_grad():
             tt = head(t, vit(c, t, big, lambda *_: 1.0))
         rows = []
