@@ -83,6 +83,8 @@ mri_feature_split(const mri_feature_table *t, const char *name, uint8_t *split,
             *split = (uint8_t)i;
             return MR_OK;
         }
+    }
+    for (uint32_t i = 0; i < t->split_count; i++) {
         (void)mri_bytes_text(&known, "%s%.60s", i > 0 ? ", " : "",
                              t->splits[i]);
     }

@@ -208,8 +208,8 @@ run_job(knn_job *job, const mri_feature_table *t, mr_diag *diag)
     }
     seconds = mri_now_s() - began;
     if (r.k < job->o.k) {
-        mri_cli_warn(job->cli, "split '%s' has only %u rows, so k is %u",
-                     job->o.train, r.k, r.k);
+        mri_cli_warn(job->cli, "split '%s' has only %s, so k is %u",
+                     job->o.train, mri_text_plural(r.k, "row"), r.k);
     }
     if (job->cli->json) {
         err = print_json(&r, &job->o, seconds, diag);
