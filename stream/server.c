@@ -903,15 +903,17 @@ bind_one(mri_server *s, size_t i, mr_diag *diag)
         if (err != MR_OK) {
             return err;
         }
-    } else {
-        mri_say(MR_LOG_WARN, "SERVE-OPEN",
-                "%s can be reached by every user of this machine", e->address);
     }
     before = umask(0177); /* a socket for us alone */
     rc = zmq_bind(s->socket, e->address);
     (void)umask(before);
     if (rc == 0) {
         s->bound++;
+        if (!e->ipc) {
+            mri_say(MR_LOG_WARN, "SERVE-OPEN",
+                    "%s can be reached by every user of this machine",
+                    e->address);
+        }
         return MR_OK;
     }
     if (errno == EADDRINUSE) {

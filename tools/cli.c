@@ -132,7 +132,19 @@ apply_value(mri_cli *cli, const char *key, const mri_conf *value, mr_diag *diag)
         return MR_OK;
     }
     err = mri_conf_text(value, key, &text, diag);
-    return err == MR_OK ? mri_opt_set(cli->opts, key, text, diag) : err;
+    if (err != MR_OK) {
+        return err;
+    }
+    err = mri_opt_set(cli->opts, key, text, diag);
+    if (err != MR_OK && diag != NULL) {
+        char why[sizeof diag->text];
+
+        memcpy(why, diag->text, sizeof why);
+        err =
+            mri_fail(diag, (mri_code)diag->code, MR_NOWHERE,
+                     "line %u, column %u: %s", value->line, value->column, why);
+    }
+    return err;
 }
 
 /* What the command line says stands above what the file says. */
@@ -245,6 +257,19 @@ mri_cli_seen(const mri_cli *cli, const char *name)
         }
     }
     return false;
+}
+
+void
+mri_cli_blame_pipeline(mr_diag *diag, const char *file)
+{
+    bool text = diag->code >= MRI_E_CONFIG && diag->code <= MRI_E_CONFIG_VALUE;
+    bool operation =
+        diag->code >= MRI_E_PIPE_OP && diag->code <= MRI_E_PIPE_FIT;
+
+    if (file != NULL && (text || operation)) {
+        diag->path[0] = '\0';
+        mri_diag_in(diag, file);
+    }
 }
 
 mr_err

@@ -55,6 +55,8 @@ int mri_cli_end(mri_cli *cli, int rc);
 int mri_cli_done(mri_cli *cli, mr_err err, const mr_diag *diag);
 /* An option of the verb was given on the command line or in the config. */
 bool mri_cli_seen(const mri_cli *cli, const char *name);
+/* A mistake in a pipeline lies in its file (may be NULL), whoever found it. */
+void mri_cli_blame_pipeline(mr_diag *diag, const char *file);
 /* Number of arguments as it must be; MR_EARG otherwise. `most` 0: no limit. */
 mr_err mri_cli_args(const mri_cli *cli, size_t least, size_t most,
                     mr_diag *diag);

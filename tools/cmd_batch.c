@@ -309,10 +309,7 @@ run_with(batch_run *b, const char *pipeline, mr_diag *diag)
     }
     if (err == MR_OK) {
         err = run_batches(b, diag);
-        if (err != MR_OK && diag->path[0] == '\0') {
-            mri_diag_in(diag, diag->code >= 500 && diag->code < 507 ? pipeline
-                                                                    : NULL);
-        }
+        mri_cli_blame_pipeline(diag, pipeline);
     }
     mri_bytes_release(&yaml);
     return err;

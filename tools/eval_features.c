@@ -202,9 +202,7 @@ mri_eval_features(int argc, char **argv)
     }
     if (err == MR_OK) {
         err = run_job(&j, &diag);
-        if (err != MR_OK && diag.code >= 500 && diag.code < 507) {
-            mri_diag_in(&diag, j.pipeline);
-        }
+        mri_cli_blame_pipeline(&diag, j.pipeline);
     }
     mri_bytes_release(&yaml);
     return mri_cli_end(&cli, mri_cli_done(&cli, err, &diag));
