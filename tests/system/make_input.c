@@ -3,10 +3,16 @@
  * make_input.c - foreign files for the system tests, always the same ones.
  *
  *     make_input cells|photos|volumes FOLDER COUNT
+ *     make_input newer FILE
  *
  * Classes are sub-folders, the donor stands in the name: ring/donor0_3.tif.
- * A test that needs a damaged file damages one of these.
+ * A test that needs a damaged file damages one of these; `newer` turns a
+ * manifest or a shard into one of format version 9, checksum and all.
  */
+#include <mri/bytes.h>
+#include <mri/crc32c.h>
+#include <mri/hash.h>
+
 #include <jpeg_make.h>
 #include <scratch.h>
 
@@ -191,6 +197,38 @@ make_folder(const char *path)
     }
 }
 
+/* ---- a version that nobody has yet ---- */
+
+/* docs/shard-format.md: the version is at 8 in all files; a shard's head ends
+ * with a CRC-32C, a manifest has XXH3-64 over all but itself at 24. */
+static void
+make_newer(const char *path)
+{
+    FILE *f = fopen(path, "r+b");
+    static uint8_t p[1 << 20];
+    size_t n = f != NULL ? fread(p, 1, sizeof p, f) : 0;
+    mri_xxh3_state *sum = mri_xxh3_begin();
+
+    if (n < 64 || n == sizeof p || sum == NULL) {
+        (void)fprintf(stderr, "make_input: %s: cannot use it\n", path);
+        exit(1);
+    }
+    mri_put16(p + 8, 9);
+    if (p[3] == 'M') {
+        mri_xxh3_add(sum, p, 24);
+        mri_xxh3_add(sum, p + 32, n - 32);
+        mri_put64(p + 24, mri_xxh3_end(sum));
+    } else {
+        mri_put32(p + 60, mri_crc32c(0, p, 60));
+    }
+    mri_xxh3_free(sum);
+    rewind(f);
+    if (fwrite(p, 1, n, f) != n || fclose(f) != 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -203,11 +241,16 @@ main(int argc, char **argv)
     char path[4096];
     size_t k = 0;
 
+    if (argc == 3 && strcmp(argv[1], "newer") == 0) {
+        make_newer(argv[2]);
+        return 0;
+    }
     while (k < 3 && (argc != 4 || strcmp(argv[1], kinds[k].name) != 0)) {
         k++;
     }
     if (k == 3) {
-        (void)fputs("usage: make_input cells|photos|volumes FOLDER COUNT\n",
+        (void)fputs("usage: make_input cells|photos|volumes FOLDER COUNT\n"
+                    "       make_input newer FILE\n",
                     stderr);
         return 2;
     }
