@@ -14,9 +14,9 @@ seed=7
 sockets=   # a folder of the server's socket: paths of sockets are short
 server=    # its process
 
-# The value of a member in the last of a file's one-line JSON objects.
+# The number of a member in the last of a file's one-line JSON objects.
 json() { # FILE MEMBER
-    sed -n "s/.*\"$2\":\"\{0,1\}\([^,\"}]*\).*/\1/p" "$1" | tail -n 1
+    tail -n 1 "$1" | grep -o "\"$2\":[^,}]*" | head -n 1 | sed 's/.*://'
 }
 calc() { # FORMAT EXPRESSION
     awk "BEGIN { printf \"$1\", $2 }"
@@ -79,6 +79,7 @@ demo_stream() {
         /^  pipeline:/ { on = 1 }' $recipe >"$pipeline"
     run batch "$endpoint" --pipeline "$pipeline" --batch-size 8 \
         --png "$demo/seen.png"
+    echo "$demo/seen.png: 8 cells, 2 global and 4 local views of each"
     show batch "$endpoint" --pipeline "$pipeline" --batch-size 32 --hash
     from=$(now)
     for epoch in 0 1 2; do
@@ -137,7 +138,7 @@ demo_summary() { # SECONDS
 
 what was done, in $1 s after the build
   samples    $(json "$demo/ingest.json" samples) cells of $donors donors, 8 classes, 5 channels of 16 bits
-  shards     $bytes bytes, $(calc %.2f "$raw/$bytes") times smaller than the $raw bytes decoded
+  shards     $(calc %.1f "$bytes/1e6") MB, $(calc %.2f "$raw/$bytes") times smaller than the $(calc %.1f "$raw/1e6") MB of pixels
   streamed   $streamed images/s, each in 6 augmented views, over ipc
   trained    $(trained_rate) images/s, $(json "$demo/run/metrics.jsonl" step) steps, loss $(loss_course)
   kNN top-1  trained $(percent trained top1) %, untrained $(percent untrained top1) %, chance $(percent trained chance) %
