@@ -159,9 +159,6 @@ if(NOT MR_SANITIZE AND NOT MR_FUZZ)
 endif()
 
 install(TARGETS millrace RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-if(TARGET millrace_cuda)
-  install(TARGETS millrace_cuda LIBRARY DESTINATION lib/millrace)
-endif()
 
 # Manual pages and completions, from the program's own tables: it must run.
 if(NOT CMAKE_CROSSCOMPILING AND TARGET millrace_shared)
