@@ -365,7 +365,9 @@ store_quarantine(run *r, uint64_t *count, mr_diag *diag)
         mri_bad_list_free(old, old_count);
         return no_memory(diag);
     }
-    memcpy(all, r->report->bad, (size_t)n * sizeof *all);
+    if (n != 0) { /* without any, `bad` is NULL */
+        memcpy(all, r->report->bad, (size_t)n * sizeof *all);
+    }
     for (uint64_t i = 0; i < old_count; i++) {
         if (!mri_plan_has(&r->plan, old[i].key)) {
             all[n++] = old[i]; /* shallow: old still owns it */
