@@ -10,10 +10,8 @@
 #include "nearest.h"
 
 #include <mri/alloc.h>
-#include <mri/clock.h>
 #include <mri/cpu.h>
 #include <mri/error.h>
-#include <mri/rng.h>
 #include <mri/thread.h>
 
 #include <math.h>
@@ -373,49 +371,5 @@ mri_search(const mri_search_in *in, uint32_t *index, double *cosine,
     }
     mri_pool_close(pool);
     release(&s);
-    return err;
-}
-
-/* ------------------------------------------------------------------- bench */
-
-static float *
-draw_rows(uint64_t rows, uint32_t dim, uint32_t view)
-{
-    float *out = mri_alloc_pixels((size_t)rows, dim * sizeof *out);
-    mri_draws d = mri_draws_of(0, view, 0);
-
-    for (uint64_t i = 0; out != NULL && i < rows * dim; i++) {
-        out[i] = mri_draw_unit(&d) - 0.5f;
-    }
-    return out;
-}
-
-mr_err
-mri_search_time(const mri_search_bench *b, double *seconds, mr_diag *diag)
-{
-    float *train = draw_rows(b->train, b->dim, 0);
-    float *test = draw_rows(b->test, b->dim, 1);
-    uint32_t *index = mri_alloc((size_t)b->test, b->k * sizeof *index);
-    double *cosine = mri_alloc((size_t)b->test, b->k * sizeof *cosine);
-    mri_search_in in = {.train = {train, NULL, b->train},
-                        .test = {test, NULL, b->test},
-                        .dim = b->dim,
-                        .k = b->k,
-                        .threads = b->threads};
-    mr_err err = MR_OK;
-
-    if (train == NULL || test == NULL || index == NULL || cosine == NULL) {
-        err = mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory for rows");
-    }
-    for (uint32_t i = 0; err == MR_OK && i < b->runs; i++) {
-        double began = mri_now_s();
-
-        err = mri_search(&in, index, cosine, diag);
-        seconds[i] = mri_now_s() - began;
-    }
-    mri_free(train);
-    mri_free(test);
-    mri_free(index);
-    mri_free(cosine);
     return err;
 }

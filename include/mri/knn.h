@@ -111,18 +111,6 @@ MR_USE_RESULT mr_err mri_knn(mri_knn_report *report,
                              const mri_knn_options *options, mr_diag *diag);
 void mri_knn_release(mri_knn_report *report);
 
-/* ------------------------------------------------------------------ bench */
-
-typedef struct mri_search_bench {
-    uint64_t train, test;
-    uint32_t dim, k, runs;
-    unsigned threads;
-} mri_search_bench;
-
-/* Times of mri_search on rows drawn from a seed. shape  seconds [runs] */
-MR_USE_RESULT mr_err mri_search_time(const mri_search_bench *b, double *seconds,
-                                     mr_diag *diag);
-
 MRI_END
 
 #endif
