@@ -198,7 +198,7 @@ def race_volume(args, name, v):
                  "(32^3)")
         got = race.run({label: lambda s=s: s.turn(places) for label, s in stores.items()}, args.rounds, say=args.say)
         race.rows(f"box 96^3 of {args.side}^3 u16, {name}; 1 thread", got, "millrace",
-                  lambda s, cpu: f"{s * 1e3:.2f} ms", args.say)
+                  lambda _, s, cpu: f"{s * 1e3:.2f} ms", args.say)
         ours.program.close()
 
 

@@ -2,24 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Race a DINO training step against PyTorch's, in turns, in one sitting.
 
-    dino_step.py DINO_BENCH [--preset small|tiny|demo] [--rounds 5] [--compile]
+    dino_step.py BUILD [--preset small|tiny|demo] [--rounds N] [--steps N]
+                 [--compiled 1] [--markdown]
 
-DINO_BENCH is the built train/model/dino_bench. In each round both sides make a
-few steps on all CPUs, one after the other, and the better of each side's are
-compared, so that what else the machine does meets both. Prints milliseconds of
-each round and the ratio (over 1: we are faster) with its spread. PyTorch runs
-its fastest eager parts: scaled_dot_product_attention, fused AdamW, foreach EMA.
-Exit 77: PyTorch is missing.
+small is ViT-S/16 on 5 channels, 2 x 224 + 8 x 96 crops, batch 2, 65,536
+outputs. In each round both sides make a few steps in f32 on as many threads,
+one after the other, and the best of each side's are compared. PyTorch runs its
+fastest eager parts: scaled_dot_product_attention, fused AdamW, foreach EMA.
+That both compute the same is shown by tests/parity/dino.py; here only the
+networks' sizes are compared. Exit 77: PyTorch is missing.
 """
-import argparse
 import pathlib
 import re
+import resource
 import statistics
 import subprocess
 import sys
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "parity"))
+import race  # noqa: E402
 import dino  # noqa: E402  (exits with 77 where PyTorch is missing)
 import torch  # noqa: E402
 
@@ -70,40 +73,50 @@ class Peer:
         return loss.item()
 
 
-def time_peer(peer, steps):
-    best = []
+def peer_turn(peer, steps):
+    best, cpu = [], race.cpu_seconds()
     for _ in range(steps):
         begin = time.perf_counter()
         peer.step()
-        best.append((time.perf_counter() - begin) * 1e3)
-    return min(best)
+        best.append(time.perf_counter() - begin)
+    return min(best), (race.cpu_seconds() - cpu) / steps, 1
 
 
-def time_ours(program, preset, steps):
-    out = subprocess.run([program, "--preset", preset, "--steps", str(steps)],
-                         capture_output=True, text=True, check=True).stdout
-    return float(re.search(r"least ([0-9.]+)", out).group(1))
+class Ours:
+    def __init__(self, args):
+        self.program = args.build / "train" / "model" / "dino_bench"
+        if not self.program.exists():
+            race.skip(f"no {self.program}: cmake --build {args.build} --target bench_programs")
+        self.order = ["--preset", args.preset, "--threads", str(args.threads), "--steps"]
+        self.said = ""
+
+    def turn(self, steps):
+        self.said = subprocess.run([self.program, *self.order, str(steps)], capture_output=True, text=True,
+                                   check=True).stdout
+        return self.number(r"least ([0-9.]+)") * 1e-3, 0.0, 1
+
+    def number(self, pattern):
+        return float(re.search(pattern, self.said).group(1))
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("dino_bench")
-    p.add_argument("--preset", default="small", choices=PRESETS)
-    p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--steps", type=int, default=4)
-    p.add_argument("--compile", action="store_true")
-    args = p.parse_args()
-    peer = Peer(PRESETS[args.preset], args.compile)
-    for _ in range(2):
-        peer.step()
-    ratios = []
-    for i in range(args.rounds):
-        theirs = time_peer(peer, args.steps)
-        ours = time_ours(args.dino_bench, args.preset, args.steps)
-        ratios.append(theirs / ours)
-        print(f"round {i}: PyTorch {theirs:8.1f} ms, millrace {ours:8.1f} ms, ratio {ratios[-1]:.2f}", flush=True)
-    print(f"{args.preset}: ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) against "
-          f"PyTorch {torch.__version__}{' compiled' if args.compile else ''}, {torch.get_num_threads()} threads")
+    args = race.arguments(__doc__, rounds=5, preset="small", steps=4, compiled=0)
+    torch.set_num_threads(args.threads)
+    peer, ours = Peer(PRESETS[args.preset], args.compiled), Ours(args)
+    name = f"PyTorch {torch.__version__} {'compiled' if args.compiled else 'eager'}"
+    args.say(f"{race.machine()}; {args.threads} threads each")
+    peer_turn(peer, 2)
+    ours.turn(1)
+    size = sum(p.numel() for p in peer.s.values())
+    if abs(ours.number(r"([0-9.]+) M parameters") - size * 1e-6) > 0.06:
+        sys.exit(f"the networks differ: {size} parameters in PyTorch, here: {ours.said}")
+    got = race.run({"millrace": lambda: ours.turn(args.steps), name: lambda: peer_turn(peer, args.steps)},
+                   args.rounds, say=args.say)
+    memory = {"millrace": ours.number(r"resident at most ([0-9.]+)"),
+              name: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    flops = ours.number(r"([0-9.]+) GFLOP a step")
+    race.rows(f"DINO step, {args.preset}, {flops:.0f} GFLOP, f32; {args.threads} threads", got, "millrace",
+              lambda side, s, cpu: f"{s:.3f} s, {flops / s:.0f} GFLOP/s, {memory[side]:,.0f} MiB", args.say, cpu=False)
 
 
 if __name__ == "__main__":

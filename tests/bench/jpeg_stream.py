@@ -153,7 +153,7 @@ def main():
         sides |= {name: turn_of(peer, args.batches) for name, peer in peers.items()}
         got = race.run(sides, args.rounds, pause=0.6, say=args.say)
         race.rows(f"JPEG 500x375 -> RRC 224, flip, {'u8' if u8 else 'normalise, f32'}; {args.threads} threads", got,
-                  "millrace", lambda s, cpu: f"{1 / s:,.0f}/s, {cpu * 1000:.2f} CPU-s per 1,000", args.say)
+                  "millrace", lambda _, s, cpu: f"{1 / s:,.0f}/s, {cpu * 1000:.2f} CPU-s per 1,000", args.say)
         ours.close()
 
 

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 static void
 must(mr_err err, const mr_diag *diag)
@@ -92,12 +91,30 @@ time_step(mri_dino *d, const mri_dino_batch *b, double *loss)
     return mri_now_s() - begin;
 }
 
+/* Not getrusage's: that remembers the process which started this one. */
+static double
+peak_mib(void)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[128];
+    double kib = 0;
+
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "VmHWM: %lf", &kib) == 1) {
+            break;
+        }
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return kib / 1024;
+}
+
 static void
 say_steps(mri_dino *d, const mri_dino_batch *b, uint64_t steps)
 {
     double *t = mri_alloc((size_t)steps, sizeof *t), first, loss;
     mri_dino_costs costs = mri_dino_costs_of(d);
-    struct rusage usage;
 
     if (t == NULL) {
         exit(1);
@@ -107,15 +124,14 @@ say_steps(mri_dino *d, const mri_dino_batch *b, uint64_t steps)
         t[i] = time_step(d, b, &loss);
     }
     qsort(t, (size_t)steps, sizeof *t, by_value);
-    (void)getrusage(RUSAGE_SELF, &usage);
-    (void)printf(
-        "%.2f GFLOP a step, %.1f M parameters; MiB: weights %.0f, "
-        "optimiser %.0f, gradients %.0f, activations %.0f, resident "
-        "at most %.0f\n",
-        costs.flops * 1e-9, (double)costs.params * 1e-6,
-        (double)costs.weights / (1 << 20), (double)costs.optimiser / (1 << 20),
-        (double)costs.gradients / (1 << 20),
-        (double)costs.activations / (1 << 20), (double)usage.ru_maxrss / 1024);
+    (void)printf("%.2f GFLOP a step, %.1f M parameters; MiB: weights %.0f, "
+                 "optimiser %.0f, gradients %.0f, activations %.0f, resident "
+                 "at most %.0f\n",
+                 costs.flops * 1e-9, (double)costs.params * 1e-6,
+                 (double)costs.weights / (1 << 20),
+                 (double)costs.optimiser / (1 << 20),
+                 (double)costs.gradients / (1 << 20),
+                 (double)costs.activations / (1 << 20), peak_mib());
     (void)printf("first step %.1f ms; then median %.1f ms, least %.1f, most "
                  "%.1f of %llu: %.1f GFLOP/s\n",
                  first * 1e3, t[steps / 2] * 1e3, t[0] * 1e3,

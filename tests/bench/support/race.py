@@ -116,9 +116,11 @@ def cpu_seconds(pids=()):
 
 def run(sides, rounds, pause=0.0, say=print):
     """{name: [(seconds, CPU seconds) a unit, one a round]}"""
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        say(f"note: the machine is not quiet (load {load:.1f})")
+    if os.getloadavg()[0] > 0.7:
+        say(f"note: the machine is not quiet (load {os.getloadavg()[0]:.1f})")
+    for side in sides.values():
+        side()  # warm: pages, caches, code
+        time.sleep(pause)
     names, got = list(sides), {name: [] for name in sides}
     for i in range(rounds):
         for name in names if i % 2 == 0 else reversed(names):
@@ -137,12 +139,12 @@ def ratios(ours, theirs, part):
     return [t[part] / o[part] for o, t in zip(ours, theirs)]
 
 
-def rows(work, got, ours, show, say):
-    """Print a row for each peer: | work | peer | ours | theirs | x | x CPU |"""
+def rows(work, got, ours, show, say, cpu=True):
+    """Print a row for each peer; show(side, seconds, CPU seconds) tells its figures."""
     say("\n| work | peer | millrace | peer | times faster | times less CPU |\n|---|---|---|---|---|---|")
     for name in got:
         if name == ours:
             continue
-        figures = [show(*(statistics.median(v[k] for v in got[side]) for k in (0, 1))) for side in (ours, name)]
+        figures = [show(side, *(statistics.median(v[k] for v in got[side]) for k in (0, 1))) for side in (ours, name)]
         print(f"| {work} | {name} | {figures[0]} | {figures[1]} | {spread(ratios(got[ours], got[name], 0))} | "
-              f"{spread(ratios(got[ours], got[name], 1))} |", flush=True)
+              f"{spread(ratios(got[ours], got[name], 1)) if cpu else '-'} |", flush=True)
