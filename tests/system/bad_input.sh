@@ -12,7 +12,7 @@ cd work
 
 # All that lies here: names, and contents of files.
 listing() {
-    find . \( -type f -exec cksum {} + \) -o -print | sort
+    find . \( -type f -exec cksum {} + \) -o -print 2>/dev/null | sort
 }
 complain() { # WHAT
     wrong=$((wrong + 1))
@@ -494,7 +494,7 @@ if [ "$(id -u)" != 0 ]; then
     bad 5 E0201 "manifest.000001.pb: cannot open: Permission denied" \
         inspect secret.mr
     chmod 555 empty
-    bad 5 E0201 "empty/new.mr: cannot create: Permission denied" ingest good \
+    bad 5 E0201 "empty/new.mr: cannot create.*: Permission denied" ingest good \
         -o empty/new.mr -q
 else
     echo "skipped as root, who may do anything: files that may not be read"
