@@ -40,7 +40,8 @@ function(mr_look_for name root header prefix library)
          REGEX "define ${prefix}_(MAJOR|MINOR|PATCHLEVEL|PATCH) ")
     string(REGEX REPLACE "[^0-9;]+" "" version "${lines}")
     list(JOIN version "." version)
-    set(facts "${version} in ${MR_${name}_INCLUDE}; no operation uses it")
+    get_filename_component(where ${MR_${name}_INCLUDE} REALPATH)
+    set(facts "${version} in ${where}; no operation uses it")
   endif()
   set(MR_${name}_FACTS "${facts}" PARENT_SCOPE)
 endfunction()
@@ -63,7 +64,12 @@ function(mr_cuda_architectures)
 endfunction()
 
 macro(mr_find_cuda)
-  find_program(MR_NVCC nvcc HINTS $ENV{CUDACXX} PATHS ${CUDAToolkit_ROOT}/bin
+  if(CMAKE_CUDA_COMPILER)
+    set(MR_NVCC ${CMAKE_CUDA_COMPILER})
+  elseif(DEFINED ENV{CUDACXX})
+    set(MR_NVCC $ENV{CUDACXX})
+  endif()
+  find_program(MR_NVCC nvcc PATHS ${CUDAToolkit_ROOT}/bin
     $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin /usr/local/cuda/bin
     DOC "NVIDIA's compiler")
   find_program(MR_PYTHON python3)

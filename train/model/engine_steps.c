@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STEPS 5         /* that are compared */
+#define STEPS 5         /* that are compared, at most */
 #define LOSS_BOUND 1e-4 /* relative, in each of them */
 #define TIMES_LEAST 3
 #define TIMES_MOST 200
@@ -34,6 +34,7 @@ typedef struct network {
     const char *name, *what;
     mri_dino_config config;
     uint32_t batch; /* for comparisons: what a CPU does in seconds */
+    int steps;      /* at most STEPS */
     bool heavy;     /* too much for `ref` even so */
 } network;
 
@@ -51,8 +52,12 @@ static struct {
 static network
 mini(void)
 {
-    network n = {"mini", "ViT of 2 blocks of 12, 3 channels, 2 + 2 crops",
-                 mri_dino_defaults(), 4, false};
+    network n = {"mini",
+                 "ViT of 2 blocks of 12, 3 channels, 2 + 2 crops",
+                 mri_dino_defaults(),
+                 4,
+                 STEPS,
+                 false};
     mri_dino_config *c = &n.config;
 
     c->vit = (mri_vit){.channels = 3,
@@ -74,8 +79,12 @@ mini(void)
 static network
 demo(void)
 {
-    network n = {"demo", "ViT of 3 blocks of 64, 5 channels, 2x40 + 4x24",
-                 mri_dino_defaults(), 4, false};
+    network n = {"demo",
+                 "ViT of 3 blocks of 64, 5 channels, 2x40 + 4x24",
+                 mri_dino_defaults(),
+                 4,
+                 STEPS,
+                 false};
     mri_dino_config *c = &n.config;
 
     c->vit = (mri_vit){.channels = 5,
@@ -98,9 +107,32 @@ demo(void)
 static network
 small(void)
 {
-    network n = {"small", "ViT-S/16, 5 channels, 2x224 + 8x96, 65,536 outputs",
-                 mri_dino_defaults(), 1, true};
+    network n = {"small",
+                 "ViT-S/16, 5 channels, 2x224 + 8x96, 65,536 outputs",
+                 mri_dino_defaults(),
+                 1,
+                 STEPS,
+                 true};
 
+    n.config.batch = 32;
+    return n;
+}
+
+/* Two blocks of it and a shorter head: its widths, in what `ref` can do. */
+static network
+slice(void)
+{
+    network n = {"slice",
+                 "2 blocks of ViT-S/16, 5 channels, 2x224 + 1x96",
+                 mri_dino_defaults(),
+                 1,
+                 2,
+                 false};
+
+    n.config.vit.depth = 2;
+    n.config.head_hidden = 512;
+    n.config.out_dim = 2048;
+    n.config.local_count = 1;
     n.config.batch = 32;
     return n;
 }
@@ -108,7 +140,7 @@ small(void)
 static bool
 find_network(network *out, const char *name)
 {
-    network (*const all[])(void) = {mini, demo, small};
+    network (*const all[])(void) = {mini, demo, slice, small};
 
     for (size_t i = 0; i < MRI_COUNT(all); i++) {
         *out = all[i]();
@@ -213,17 +245,17 @@ one_step(trial *t, double *loss, mr_diag *diag)
     return err;
 }
 
-/* STEPS of them from the beginning; the trial stays open. */
+/* `steps` of them from the beginning; the trial stays open. */
 static mr_err
 first_steps(trial *t, const mri_dino_config *c, const mri_backend *backend,
-            double losses[STEPS], mr_diag *diag)
+            int steps, double *losses, mr_diag *diag)
 {
     mr_err err = open_trial(t, c, backend, diag);
 
     if (err != MR_OK) {
         return err;
     }
-    for (int i = 0; err == MR_OK && i < STEPS; i++) {
+    for (int i = 0; err == MR_OK && i < steps; i++) {
         err = one_step(t, &losses[i], diag);
     }
     if (err != MR_OK) {
@@ -263,17 +295,17 @@ compare_losses(const network *n)
         return;
     }
     c.batch = n->batch;
-    if (first_steps(&t, &c, now.backend, mine, &diag) != MR_OK) {
+    if (first_steps(&t, &c, now.backend, n->steps, mine, &diag) != MR_OK) {
         say("losses", n, "FAILED", "%s", diag.text);
         return;
     }
     close_trial(&t);
-    if (first_steps(&t, &c, judge, theirs, &diag) != MR_OK) {
+    if (first_steps(&t, &c, judge, n->steps, theirs, &diag) != MR_OK) {
         say("losses", n, "skipped", "%s: %s", judge->name, diag.text);
         return;
     }
     close_trial(&t);
-    for (int i = 0; i < STEPS; i++) {
+    for (int i = 0; i < n->steps; i++) {
         double d = fabs(mine[i] - theirs[i]) / fabs(theirs[i]);
 
         off = d <= off ? off : d; /* a NaN stays */
@@ -281,7 +313,8 @@ compare_losses(const network *n)
     say("losses", n, off <= LOSS_BOUND ? "ok" : "FAILED",
         "batch %u, %d steps: %.6f to %.6f, off from %s by %.1e at most "
         "(bound %.0e)",
-        c.batch, STEPS, mine[0], mine[STEPS - 1], judge->name, off, LOSS_BOUND);
+        c.batch, n->steps, mine[0], mine[n->steps - 1], judge->name, off,
+        LOSS_BOUND);
 }
 
 /* ------------------------------------------------------------------ bits */
@@ -313,7 +346,7 @@ state_sums(const trial *t)
 static void
 compare_bits(const network *n)
 {
-    double losses[2][STEPS];
+    double losses[2][STEPS] = {{0}};
     uint32_t *sums[2] = {NULL, NULL};
     size_t count = 0, equal = 0;
     mr_diag diag = {0};
@@ -324,7 +357,8 @@ compare_bits(const network *n)
         mri_dino_config c = n->config;
 
         c.batch = n->heavy ? n->batch : c.batch;
-        if (first_steps(&t, &c, now.backend, losses[i], &diag) != MR_OK) {
+        if (first_steps(&t, &c, now.backend, n->steps, losses[i], &diag) !=
+            MR_OK) {
             say("bits", n, "FAILED", "%s", diag.text);
             mri_free(sums[0]);
             return;
@@ -338,7 +372,7 @@ compare_bits(const network *n)
     }
     same = equal == count && memcmp(losses[0], losses[1], sizeof *losses) == 0;
     say("bits", n, same ? "ok" : "FAILED",
-        "%d steps twice from one seed: %zu of %zu tensors are equal", STEPS,
+        "%d steps twice from one seed: %zu of %zu tensors are equal", n->steps,
         equal, count);
     mri_free(sums[0]);
     mri_free(sums[1]);
@@ -438,11 +472,9 @@ say_device(void)
         return false;
     }
     now.backend->info(exec, &info);
-    (void)printf("device   %s, %" PRIu64 " MiB\n", info.name,
-                 info.memory >> 20);
+    (void)printf("device   %s\n", info.name);
     if (now.report != NULL) {
-        (void)fprintf(now.report, "| device | | %s, %" PRIu64 " MiB | |\n",
-                      info.name, info.memory >> 20);
+        (void)fprintf(now.report, "| device | | %s | |\n", info.name);
         (void)fflush(now.report);
     }
     mri_exec_close(exec);
@@ -458,7 +490,7 @@ know_all(const mri_texts *names)
         if (!find_network(&n, names->at[i])) {
             (void)fprintf(stderr,
                           "engine_steps: no network is called '%s' (there are "
-                          "mini, demo, small)\n",
+                          "mini, demo, slice, small)\n",
                           names->at[i]);
             return false;
         }
