@@ -61,7 +61,6 @@ MR_USE_RESULT mr_err mri_dir_make(const char *dir, mr_diag *diag);
  * who holds the folder's lock: a living writer's go as well. */
 void mri_dir_sweep(const char *dir);
 
-
 /* A whole file in memory. MR_ELIMIT if it is larger than `limit`. */
 MR_USE_RESULT mr_err mri_file_load(const char *path, uint64_t limit,
                                    mri_bytes *out, mr_diag *diag);

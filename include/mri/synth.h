@@ -51,7 +51,7 @@ void mri_cell_paint(mri_easel *easel, const mri_cells *set, uint32_t i,
 typedef struct mri_cells_options {
     const char *dir; /* made if it is not there; its parent must be */
     mri_cells set;
-    unsigned workers; /* >= 1 */
+    unsigned workers;      /* >= 1 */
     const mr_watch *watch; /* or NULL */
 } mri_cells_options;
 
