@@ -21,8 +21,9 @@ cd "$scratch/outside"
 }
 foreign=$SOURCE/tests/golden/dino_tiny.safetensors
 
-expect() { # PROGRAM: right about a dataset or a checkpoint
+expect() { # PROGRAM: right about a dataset, a checkpoint, a training
     case $1 in
+    *train*) out=$("$1" "$scratch/nowhere.mr" 2>&1) || want='EIO: ' ;;
     *read* | *cc*) out=$("$1" "$scratch/pictures.mr") && want='10 samples' ;;
     *) out=$("$1" "$foreign" 2>&1) || want='EFORMAT: .*millrace.state' ;;
     esac
@@ -43,6 +44,8 @@ program "$CC" read.c millrace pc_read_shared "$strict"
 program "$CC" read.c millrace_static pc_read_static "$strict"
 program "$CC" weights.c millrace_train pc_weights_shared "$strict"
 program "$CC" weights.c millrace_train_static pc_weights_static "$strict"
+program "$CC" train.c millrace_train pc_train_shared "$strict"
+program "$CC" train.c millrace_train_static pc_train_static "$strict"
 if has "$CXX"; then
     program "$CXX" read.cc millrace pc_cc_shared -std=c++11
     program "$CXX" read.cc millrace_static pc_cc_static -std=c++11
@@ -53,7 +56,7 @@ fi
     cat "$scratch/log"
     fail "the CMake package does not serve a stranger"
 }
-for program in read read_static weights weights_static; do
+for program in read read_static weights weights_static train train_static; do
     expect "build/$program"
 done
 # The upper library finds the lower one beside it, wherever that is.
@@ -64,3 +67,4 @@ ldd "$prefix/lib/libmillrace_train.so" |
 # Static programs need none of our shared ones.
 expect build/read_static
 expect ./pc_weights_static
+expect ./pc_train_static
