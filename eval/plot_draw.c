@@ -121,6 +121,7 @@ place_y(const frame *f, double v)
 static void
 trace_mark(cairo_t *cr, unsigned shape, double x, double y, double r)
 {
+    cairo_new_path(cr); /* a text leaves a point from which a line would go */
     switch (shape % 4) {
     case 0:
         cairo_arc(cr, x, y, r, 0, 2 * PI);

@@ -262,6 +262,34 @@ equal_tables_give_equal_bytes(void **state)
     free(x);
 }
 
+/* A circle is four curves; a line would come from where a text ended. */
+static void
+marks_hang_on_nothing(void **state)
+{
+    static const char edge[] = "stroke:rgb(100%,100%,100%)";
+    table *x = make_table();
+    mri_plot *p = open_plot(x, "all", MRI_COLOR_CLASS);
+    mri_bytes svg = {0};
+    unsigned marks = 0;
+    mr_diag d = {0};
+
+    (void)state;
+    assert_ok(plot_draw_svg(p, &svg, &d), &d);
+    assert_true(mri_bytes_add(&svg, "", 1));
+    for (char *at = (char *)svg.data; (at = strstr(at, edge)) != NULL;) {
+        char *end = strchr(at, '>');
+
+        *end = '\0';
+        assert_null(strstr(at, " L "));
+        marks++;
+        at = end + 1;
+    }
+    assert_int_equal(marks, ROWS + 3); /* and three in the legend */
+    mri_bytes_release(&svg);
+    mri_plot_close(p);
+    free(x);
+}
+
 /* ------------------------------------------------------------------- kinds */
 
 static void
@@ -571,6 +599,7 @@ main(void)
         cmocka_unit_test(both_kinds_can_be_read),
         cmocka_unit_test(each_class_has_its_colour),
         cmocka_unit_test(equal_tables_give_equal_bytes),
+        cmocka_unit_test(marks_hang_on_nothing),
         cmocka_unit_test(kinds_are_named_and_counted),
         cmocka_unit_test(groups_stand_in_the_order_of_their_names),
         cmocka_unit_test(a_split_can_be_shown_alone),
