@@ -87,11 +87,15 @@ class Program:
         self.process.stdin.write(text.encode() + b"\n")
         self.process.stdin.flush()
 
-    def line(self):
+    def line_or_none(self):
+        """The next line; None for an empty one."""
         text = self.process.stdout.readline().decode()
         if not text:
             sys.exit("the program of tests/bench ended early")
-        return text.strip()
+        return text.strip() or None
+
+    def line(self):
+        return self.line_or_none() or ""
 
     def turn(self, order):
         """An order that is answered by "WALL CPU COUNT"."""
