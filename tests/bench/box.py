@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random 96^3 boxes out of a 512^3 u16 volume: a shard against other stores.
 
-    box.py BUILD [--rounds N] [--boxes N] [--side N] [--markdown]
+    box.py BUILD [--rounds N] [--boxes N] [--side N] [--few 1] [--markdown]
 
 Every store lies in a file in the page cache and is read by one thread; blocks
 of 32^3, byte shuffle and LZ4 wherever there is a choice. Only millrace checks
@@ -10,7 +10,7 @@ what it reads. Each side gives the same boxes, value by value. The volumes: made
 of smooth clouds, cells and the noise of a camera; and a real head, if there is
 one (MILLRACE_REAL_DATA), tiled to the same size.
 Peers: Blosc2 b2nd (two ways to cut it), Zarr 3, HDF5 through h5py, and a plain
-.npy in memory. Exit 77: Blosc2 is missing.
+.npy mapped to memory (--few 1: Blosc2 only). Exit 77: Blosc2 is missing.
 """
 import gzip
 import math
