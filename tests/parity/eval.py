@@ -124,6 +124,19 @@ def check_features(run, folder, table):
     check(f"features of {len(want)} pictures against PyTorch {torch.__version__} in f64, relative", off.max(), 1e-5)
 
 
+def train(run, folder, name, seed, keys):
+    run("train", "dino", folder / "cells.mr", "-o", folder / name, "--seed", seed, "-q",
+        *(w for k, v in keys.items() for w in ("--set", f"{k}={v}")))
+
+
+def check_random(run, folder):
+    """A teacher that never moves is what the training began with."""
+    train(run, folder, "still", 7, {**RUN, "train.momentum": 1, "train.steps": 3})
+    run("eval", "features", folder / "still", folder / "cells.mr", "-o", folder / "still.mrf", "-q")
+    off = Table(folder / "still.mrf").x - Table(folder / "untrained.mrf").x
+    check("random:7 against the first teacher of train --seed 7", np.abs(off).max(), 0)
+
+
 # --------------------------------------------------------------- neighbours
 def votes_in_torch(table, k, temperature):
     """DINO's own: top k of the products, exp, scattered to classes, sorted."""
@@ -203,12 +216,12 @@ def main():
         folder.mkdir(exist_ok=True)
         run("synth", "cells", folder / "raw", "--count", 480, "--donors", 12, "-q")
         run("ingest", folder / "raw", "-o", folder / "cells.mr", "--group", "{group}_*", "-q")
-        run("train", "dino", folder / "cells.mr", "-o", folder / "run", "-q",
-            *(w for k, v in RUN.items() for w in ("--set", f"{k}={v}")))
+        train(run, folder, "run", 0, RUN)
         run("eval", "features", folder / "run", folder / "cells.mr", "-o", folder / "trained.mrf", "-q")
         run("eval", "features", "random:7", folder / "cells.mr", "--like", folder / "run", "-o",
             folder / "untrained.mrf", "-q")
         check_features(run, folder, Table(folder / "trained.mrf"))
+        check_random(run, folder)
         for name in ("trained", "untrained"):
             check_knn(run, folder / f"{name}.mrf", name)
             check_plot(run, folder, folder / f"{name}.mrf", name)
