@@ -9,10 +9,10 @@
 #include "kernel.h"
 
 #define THREADS 256u
-#define WIDE 32u               /* columns of a block */
-#define DEEP (THREADS / WIDE)  /* rows that it reads at once */
-#define CHUNK_ROWS 64u         /* at least */
-#define CHUNKS 256u            /* at most */
+#define WIDE 32u              /* columns of a block */
+#define DEEP (THREADS / WIDE) /* rows that it reads at once */
+#define CHUNK_ROWS 64u        /* at least */
+#define CHUNKS 256u           /* at most */
 
 typedef struct columns_job {
     const float *x, *sum, *mean, *rstd;
@@ -29,8 +29,7 @@ KERNEL(columns_parts, THREADS, columns_job)
 
     for (uint64_t t = blockIdx.x; t < a.chunks * a.across; t += gridDim.x) {
         uint64_t first = t / a.across * a.chunk, j = t % a.across * WIDE + tx;
-        uint64_t end =
-            a.rows - first < a.chunk ? a.rows : first + a.chunk;
+        uint64_t end = a.rows - first < a.chunk ? a.rows : first + a.chunk;
         float sum = 0, hat = 0;
 
         for (uint64_t i = first + ty; j < a.n && i < end; i += DEEP) {
@@ -91,8 +90,8 @@ add_parts(cuda_exec *e, const float *part, float *out, const columns_job *j,
 mr_err
 cuda_sum_columns(cuda_exec *e, const cuda_columns *c)
 {
-    columns_job j = {c->x,   c->sum, c->mean, c->rstd, NULL,    c->rows,
-                     c->n,   0,      0,       0,       c->seqs, c->pick};
+    columns_job j = {c->x, c->sum, c->mean, c->rstd, NULL,    c->rows,
+                     c->n, 0,      0,       0,       c->seqs, c->pick};
     float *part;
     mr_err err;
 

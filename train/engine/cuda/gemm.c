@@ -123,8 +123,8 @@ cuda_gemms_name(char *out, size_t bytes)
 {
     size_t v = cublasLtGetVersion();
 
-    (void)snprintf(out, bytes, "cuBLASLt %zu.%zu.%zu", v / 10000,
-                   v / 100 % 100, v % 100);
+    (void)snprintf(out, bytes, "cuBLASLt %zu.%zu.%zu", v / 10000, v / 100 % 100,
+                   v % 100);
 }
 
 /* ---------------------------------------------------------------- a plan */
@@ -249,11 +249,10 @@ hash_of(const shape *s)
 static cublasStatus_t
 point_at_bias(const plan *it, const cuda_product *p)
 {
-    return p->bias == NULL
-               ? CUBLAS_STATUS_SUCCESS
-               : cublasLtMatmulDescSetAttribute(
-                     it->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias,
-                     sizeof p->bias);
+    return p->bias == NULL ? CUBLAS_STATUS_SUCCESS
+                           : cublasLtMatmulDescSetAttribute(
+                                 it->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                 &p->bias, sizeof p->bias);
 }
 
 static mr_err

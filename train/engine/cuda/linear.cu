@@ -61,9 +61,15 @@ cuda_linear(mri_exec *exec, const mri_linear_args *a)
 {
     cuda_exec *e = cuda_of(exec);
     float *to = cuda_f32(mri_there(&a->h) ? &a->h : &a->y);
-    cuda_product p = {a->x.shape[0],   a->w.shape[0], a->x.shape[1],
-                      cuda_f32(&a->x), cuda_f32(&a->w), cuda_f32(&a->b),
-                      to,              false,         true,
+    cuda_product p = {a->x.shape[0],
+                      a->w.shape[0],
+                      a->x.shape[1],
+                      cuda_f32(&a->x),
+                      cuda_f32(&a->w),
+                      cuda_f32(&a->b),
+                      to,
+                      false,
+                      true,
                       false};
     gelu_job j = {to, cuda_f32(&a->y), p.m * p.n};
     mr_err err = cuda_multiply(e, &p);
@@ -88,10 +94,10 @@ mr_err
 cuda_linear_dx(mri_exec *exec, const mri_linear_dx_args *a)
 {
     cuda_exec *e = cuda_of(exec);
-    cuda_product p = {a->dy.shape[0],   a->w.shape[1],    a->dy.shape[1],
-                      cuda_f32(&a->dy), cuda_f32(&a->w),  NULL,
-                      cuda_f32(&a->dx), false,            false,
-                      false};
+    cuda_product p = {
+        a->dy.shape[0],  a->w.shape[1], a->dy.shape[1],   cuda_f32(&a->dy),
+        cuda_f32(&a->w), NULL,          cuda_f32(&a->dx), false,
+        false,           false};
     gelu_back_job j = {cuda_f32(&a->h), p.c, cuda_f32(&a->a), p.m * p.n};
     mr_err err = cuda_multiply(e, &p);
 
@@ -106,10 +112,10 @@ mr_err
 cuda_linear_dw(mri_exec *exec, const mri_linear_dw_args *a)
 {
     cuda_exec *e = cuda_of(exec);
-    cuda_product p = {a->dy.shape[1],   a->x.shape[1],   a->dy.shape[0],
-                      cuda_f32(&a->dy), cuda_f32(&a->x), NULL,
-                      cuda_f32(&a->dw), true,            false,
-                      a->add};
+    cuda_product p = {
+        a->dy.shape[1],  a->x.shape[1], a->dy.shape[0],   cuda_f32(&a->dy),
+        cuda_f32(&a->x), NULL,          cuda_f32(&a->dw), true,
+        false,           a->add};
     mr_err err = cuda_multiply(e, &p);
     cuda_columns c;
 
@@ -193,14 +199,20 @@ mr_err
 cuda_wlinear(mri_exec *exec, const mri_wlinear_args *a)
 {
     cuda_exec *e = cuda_of(exec);
-    cuda_product p = {a->x.shape[0],   a->v.shape[0],   a->x.shape[1],
-                      cuda_f32(&a->x), cuda_f32(&a->v), NULL,
-                      cuda_f32(&a->y), false,           true,
+    cuda_product p = {a->x.shape[0],
+                      a->v.shape[0],
+                      a->x.shape[1],
+                      cuda_f32(&a->x),
+                      cuda_f32(&a->v),
+                      NULL,
+                      cuda_f32(&a->y),
+                      false,
+                      true,
                       false};
     lengths_job l = {p.b, cuda_f32(&a->inv), p.n, p.k};
     scale_job s = {p.c, l.inv, cuda_f32(&a->g), p.c, p.m, p.n, 0};
-    mr_err err = LAUNCH(e, lengths_kernel,
-                        cuda_grid(e, l.n, THREADS / WARP), THREADS, 0, l);
+    mr_err err = LAUNCH(e, lengths_kernel, cuda_grid(e, l.n, THREADS / WARP),
+                        THREADS, 0, l);
 
     if (err == MR_OK) {
         err = cuda_multiply(e, &p);
@@ -249,9 +261,8 @@ static mr_err
 wlinear_dx(cuda_exec *e, const mri_wlinear_back_args *a)
 {
     uint64_t m = a->dy.shape[0], n = a->dy.shape[1];
-    scale_job s = {cuda_f32(&a->dy), cuda_f32(&a->inv), cuda_f32(&a->g),
-                   NULL,             m,                 n,
-                   0};
+    scale_job s = {
+        cuda_f32(&a->dy), cuda_f32(&a->inv), cuda_f32(&a->g), NULL, m, n, 0};
     cuda_product p = {m,    a->v.shape[1],    n,     NULL,  cuda_f32(&a->v),
                       NULL, cuda_f32(&a->dx), false, false, false};
     mr_err err = cuda_scratch(e, 0, m * n * sizeof(float), &s.y);
@@ -268,8 +279,9 @@ static mr_err
 wlinear_rows(cuda_exec *e, const mri_wlinear_back_args *a)
 {
     uint64_t m = a->dy.shape[0], n = a->dy.shape[1], k = a->v.shape[1];
-    cuda_product p = {n,    k,    m,    cuda_f32(&a->dy), cuda_f32(&a->x),
-                      NULL, NULL, true, false,            false};
+    cuda_product p = {
+        n,    k,     m,    cuda_f32(&a->dy), cuda_f32(&a->x), NULL, NULL,
+        true, false, false};
     wrows_job j = {NULL,
                    cuda_f32(&a->v),
                    cuda_f32(&a->g),

@@ -30,8 +30,7 @@ typedef struct loss_job {
 DEVICE uint64_t
 student_row(const loss_job *a, uint64_t b, uint32_t v)
 {
-    return v < 2 ? b * 2 + v
-                 : (uint64_t)a->batch * 2 + b * a->local + v - 2;
+    return v < 2 ? b * 2 + v : (uint64_t)a->batch * 2 + b * a->local + v - 2;
 }
 
 /* ------------------------------------------------------------ log-sum-exp */
@@ -95,8 +94,8 @@ column_loss(const loss_job *a, uint64_t b, uint64_t j)
 
     for (uint32_t v = 0; v < 2 + a->local; v++) {
         uint64_t s = student_row(a, b, v);
-        float minus_log = a->student_lse[s] -
-                          a->student[s * a->k + j] * a->student_heat;
+        float minus_log =
+            a->student_lse[s] - a->student[s * a->k + j] * a->student_heat;
 
         sum += (v == 0 ? t1 : v == 1 ? t0 : t0 + t1) * minus_log;
     }
@@ -110,8 +109,8 @@ KERNEL(loss_kernel, THREADS, loss_job)
 
     for (uint64_t t = blockIdx.x; t < a.batch * a.across; t += gridDim.x) {
         uint64_t j = t % a.across * THREADS + threadIdx.x;
-        float sum = block_sum(
-            j < a.k ? column_loss(&a, t / a.across, j) : 0, part);
+        float sum =
+            block_sum(j < a.k ? column_loss(&a, t / a.across, j) : 0, part);
 
         if (threadIdx.x == 0) {
             a.parts[t] = sum;
@@ -188,8 +187,8 @@ cuda_dino_loss(mri_exec *exec, const mri_dino_loss_args *a)
         err = LAUNCH(e, loss_add, 1, THREADS, 0, j);
     }
     if (err == MR_OK) {
-        err = LAUNCH(e, teacher_sum_kernel, cuda_grid(e, j.k, THREADS),
-                     THREADS, 0, j);
+        err = LAUNCH(e, teacher_sum_kernel, cuda_grid(e, j.k, THREADS), THREADS,
+                     0, j);
     }
     return err;
 }

@@ -55,8 +55,7 @@ KERNEL(norm_kernel, THREADS, norm_job)
         }
         rstd = 1.0f / sqrtf(warp_sum(var) / (float)a.d + a.eps);
         for (uint64_t i = lane; i < a.d; i += WARP) {
-            a.y[r * a.d + i] =
-                (in[i] - mean) * rstd * a.gamma[i] + a.beta[i];
+            a.y[r * a.d + i] = (in[i] - mean) * rstd * a.gamma[i] + a.beta[i];
         }
         if (lane == 0) {
             a.mean[r] = mean;
@@ -69,10 +68,12 @@ mr_err
 cuda_norm(mri_exec *exec, const mri_norm_args *a)
 {
     cuda_exec *e = cuda_of(exec);
-    norm_job j = {cuda_f32(&a->x),    cuda_f32(&a->z),    cuda_f32(&a->drop),
-                  cuda_f32(&a->gamma), cuda_f32(&a->beta), cuda_f32(&a->sum),
-                  cuda_f32(&a->y),    cuda_f32(&a->mean), cuda_f32(&a->rstd),
-                  a->seqs,            a->x.shape[0],      a->x.shape[1],
+    norm_job j = {cuda_f32(&a->x),    cuda_f32(&a->z),
+                  cuda_f32(&a->drop), cuda_f32(&a->gamma),
+                  cuda_f32(&a->beta), cuda_f32(&a->sum),
+                  cuda_f32(&a->y),    cuda_f32(&a->mean),
+                  cuda_f32(&a->rstd), a->seqs,
+                  a->x.shape[0],      a->x.shape[1],
                   (float)a->eps};
 
     return LAUNCH(e, norm_kernel, cuda_grid(e, j.rows, ROWS), THREADS, 0, j);

@@ -113,7 +113,8 @@ cuda_sumsq(mri_exec *exec, const mri_sumsq_args *a)
     cuda_exec *e = cuda_of(exec);
     sumsq_job j = {cuda_f32(&a->x), (const uint64_t *)a->spans.data, NULL,
                    cuda_f32(&a->y), a->spans.shape[0]};
-    mr_err err = cuda_scratch(e, 0, j.tensors * PARTS * sizeof(float), &j.parts);
+    mr_err err =
+        cuda_scratch(e, 0, j.tensors * PARTS * sizeof(float), &j.parts);
 
     if (err != MR_OK || j.tensors == 0) {
         return err;

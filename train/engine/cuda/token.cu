@@ -81,9 +81,8 @@ KERNEL(tokens_kernel, THREADS, tokens_job)
 {
     for (uint64_t r = warp_first(); r < a.rows; r += warp_step()) {
         row_place at = row_at(&a.seqs, r);
-        const float *from = at.token == 0
-                                ? a.cls
-                                : a.x + (r - at.sequence - 1) * a.d;
+        const float *from =
+            at.token == 0 ? a.cls : a.x + (r - at.sequence - 1) * a.d;
         const float *pos = a.pos[at.group] + at.token * a.d;
 
         for (uint64_t i = threadIdx.x % WARP; i < a.d; i += WARP) {
@@ -234,8 +233,7 @@ KERNEL(pick_back_kernel, THREADS, pick_job)
         row_place at = row_at(&a.seqs, r);
 
         for (uint64_t i = threadIdx.x % WARP; i < a.d; i += WARP) {
-            a.y[r * a.d + i] =
-                at.token == 0 ? a.x[at.sequence * a.d + i] : 0;
+            a.y[r * a.d + i] = at.token == 0 ? a.x[at.sequence * a.d + i] : 0;
         }
     }
 }
@@ -293,12 +291,11 @@ KERNEL(drop_kernel, THREADS, drop_job)
         for (uint32_t g = 0; g < at.group; g++) {
             view += a.seqs.views[g];
         }
-        word = philox_word(a.clock[2],
-                           a.clock[3] + (uint32_t)(at.in_group / views), a.key,
-                           view + (uint32_t)(at.in_group % views), a.clock[0],
-                           a.clock[1]);
-        a.y[s] = (double)(word >> 8) * (1.0 / 16777216.0) < a.keep ? a.factor
-                                                                   : 0.0f;
+        word = philox_word(
+            a.clock[2], a.clock[3] + (uint32_t)(at.in_group / views), a.key,
+            view + (uint32_t)(at.in_group % views), a.clock[0], a.clock[1]);
+        a.y[s] =
+            (double)(word >> 8) * (1.0 / 16777216.0) < a.keep ? a.factor : 0.0f;
     }
 }
 
@@ -306,13 +303,10 @@ mr_err
 cuda_drop(mri_exec *exec, const mri_drop_args *a)
 {
     cuda_exec *e = cuda_of(exec);
-    drop_job j = {(const uint32_t *)a->clock.data,
-                  cuda_f32(&a->y),
-                  a->seqs,
-                  mri_seqs_count(&a->seqs),
-                  a->key,
-                  1.0 - a->rate,
-                  (float)(1.0 / (1.0 - a->rate))};
+    drop_job j = {
+        (const uint32_t *)a->clock.data, cuda_f32(&a->y), a->seqs,
+        mri_seqs_count(&a->seqs),        a->key,          1.0 - a->rate,
+        (float)(1.0 / (1.0 - a->rate))};
 
     return LAUNCH(e, drop_kernel, cuda_grid(e, j.count, THREADS), THREADS, 0,
                   j);

@@ -252,8 +252,8 @@ run_block(unsigned block)
 }
 
 void
-emu_launch(emu_kernel *kernel, const void *args, size_t bytes,
-           const char *name, emu_shape shape)
+emu_launch(emu_kernel *kernel, const void *args, size_t bytes, const char *name,
+           emu_shape shape)
 {
     const char *fail = getenv("MRI_EMU_FAIL");
     void *shared;
