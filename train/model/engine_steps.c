@@ -56,7 +56,7 @@ mini(void)
                  "ViT of 2 blocks of 12, 3 channels, 2 + 2 crops",
                  mri_dino_defaults(),
                  4,
-                 STEPS,
+                 3,
                  false};
     mri_dino_config *c = &n.config;
 
@@ -76,11 +76,12 @@ mini(void)
     return n;
 }
 
+/* That of docs/recipes/cells.yaml. */
 static network
 demo(void)
 {
     network n = {"demo",
-                 "ViT of 3 blocks of 64, 5 channels, 2x40 + 4x24",
+                 "ViT of 2 blocks of 96, 5 channels, 2x40 + 4x24",
                  mri_dino_defaults(),
                  4,
                  STEPS,
@@ -89,17 +90,16 @@ demo(void)
 
     c->vit = (mri_vit){.channels = 5,
                        .patch = 8,
-                       .dim = 64,
-                       .depth = 3,
-                       .heads = 2,
-                       .image = 40,
-                       .drop_path = 0.1};
+                       .dim = 96,
+                       .depth = 2,
+                       .heads = 3,
+                       .image = 40};
     c->head_hidden = 256;
     c->bottleneck = 64;
-    c->out_dim = 256;
+    c->out_dim = 64;
     c->local_size = 24;
     c->local_count = 4;
-    c->batch = 64;
+    c->batch = 32;
     return n;
 }
 
@@ -510,9 +510,36 @@ run_all(const mri_texts *names)
          i++) {
         compare_losses(&n);
         compare_bits(&n);
-        time_steps(&n);
+        if (now.seconds > 0) {
+            time_steps(&n);
+        }
     }
     return now.failed ? 1 : 0;
+}
+
+/* The back end and the report; then the networks. Returns the status. */
+static int
+work(const char *backend, const char *report, const mri_texts *names)
+{
+    mr_diag diag = {0};
+    int status;
+
+    if (!know_all(names)) {
+        return 2;
+    }
+    if (mri_backend_find(&now.backend, backend, now.lib, &diag) != MR_OK) {
+        (void)printf("%s: skipped: %s\n", backend, diag.text);
+        return diag.err == MR_EARG ? 2 : 77;
+    }
+    now.report = report != NULL ? fopen(report, "a") : NULL;
+    if (report != NULL && now.report == NULL) {
+        die("cannot open the report");
+    }
+    status = run_all(names);
+    if (now.report != NULL && fclose(now.report) != 0) {
+        die("cannot write the report");
+    }
+    return status;
 }
 
 int
@@ -525,7 +552,8 @@ main(int argc, char **argv)
         {MRI_OPT_TEXT, 0, "lib", &now.lib, "DIR", "modules", false},
         {MRI_OPT_TEXT, 0, "report", &report, "FILE", "add rows to it", false},
         {MRI_OPT_U64, 0, "threads", &threads, "N", "0: all", false},
-        {MRI_OPT_F64, 0, "seconds", &now.seconds, "S", "of timing", false},
+        {MRI_OPT_F64, 0, "seconds", &now.seconds, "S", "of timing; 0: none",
+         false},
         {MRI_OPT_END, 0, NULL, NULL, NULL, NULL, false},
     };
     mri_texts names = {0};
@@ -538,22 +566,8 @@ main(int argc, char **argv)
         (void)fprintf(stderr, "engine_steps: %s\n", diag.text);
         return 2;
     }
-    if (!know_all(&names)) {
-        return 2;
-    }
-    if (mri_backend_find(&now.backend, backend, now.lib, &diag) != MR_OK) {
-        (void)printf("%s: skipped: %s\n", backend, diag.text);
-        return diag.err == MR_EARG ? 2 : 77;
-    }
     now.threads = (unsigned)threads;
-    now.report = report != NULL ? fopen(report, "a") : NULL;
-    if (report != NULL && now.report == NULL) {
-        die("cannot open the report");
-    }
-    status = run_all(&names);
-    if (now.report != NULL && fclose(now.report) != 0) {
-        die("cannot write the report");
-    }
+    status = work(backend, report, &names);
     mri_texts_release(&names);
     return status;
 }

@@ -412,11 +412,17 @@ cuda_launch(cuda_exec *e, const void *kernel, const char *name,
 }
 #endif
 
+#ifdef MRI_EMU
+#define BLOCKS 3 /* few, so that all kernels go through their jobs in strides */
+#else
+#define BLOCKS 32 /* of a multiprocessor, at most */
+#endif
+
 unsigned
 cuda_grid(const cuda_exec *e, uint64_t jobs, unsigned each)
 {
     uint64_t blocks = cuda_parts(jobs, each);
-    uint64_t most = (uint64_t)e->processors * 32;
+    uint64_t most = (uint64_t)e->processors * BLOCKS;
 
     return (unsigned)(blocks < most ? blocks : most);
 }
