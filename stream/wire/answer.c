@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* answer.c - the server's state machine. */
-#include <mri/answer.h>
+/* answer.c - the server's state machine: what comes in. */
+#include "answer_in.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
@@ -11,52 +11,6 @@
 #define PIECES_PER_PEER 8192 /* asked for and not answered */
 #define ROWS_PER_PIECE 65536
 
-typedef enum job_state { JOB_QUEUED, JOB_COMPUTING, JOB_READY } job_state;
-
-/* One WANT. */
-typedef struct job {
-    struct job *next;
-    uint64_t token, request, bytes, sent;
-    mri_wire_want want;
-    uint32_t rows;
-    job_state state;
-    bool orphan; /* computing for nobody */
-    const uint8_t *data;
-    mri_peer_id peer; /* afloat: whose it is */
-} job;
-
-typedef struct guest {
-    mri_peer_id id;
-    bool used;
-    uint64_t heard;
-    uint64_t session; /* the consumer's: another one means it begins again */
-    uint64_t opening; /* token of an OPEN on its way, or 0 */
-    uint64_t handle;  /* of its stream, or 0 */
-    uint64_t row_bytes;
-    uint64_t granted, sent; /* payload bytes */
-    uint64_t held;          /* bytes of jobs computing or ready */
-    uint64_t afloat;        /* bytes freed here, still with the transport */
-    job *first, *last;      /* in the order in which they were asked for */
-    uint32_t jobs;
-} guest;
-
-struct mri_answer {
-    mri_answer_config config;
-    guest *guests; /* [config.peers] */
-    uint32_t turn; /* who is served first next time */
-    job *orphans;  /* computing for peers that are gone */
-    job *away;     /* afloat */
-    uint64_t next_token;
-    uint64_t held, afloat;
-    bool draining, drained;
-    mri_deed *deeds;
-    size_t first, count, room;
-    mri_bytes text;       /* descriptors of deeds */
-    mri_wire_box **boxes; /* of OPEN deeds that were handed out */
-    size_t box_count;
-    mri_answer_counts counts;
-};
-
 mri_answer_config
 mri_answer_defaults(void)
 {
@@ -64,119 +18,6 @@ mri_answer_defaults(void)
                                .peer_bytes = 64u << 20,
                                .silent_ns = 15 * SECOND,
                                .peers = 256};
-}
-
-/* ---- deeds ---- */
-
-static mri_deed *
-do_next(mri_answer *a, mri_deed_kind kind)
-{
-    mri_deed *d;
-
-    if (a->first + a->count == a->room) {
-        size_t room = a->room != 0 ? a->room * 2 : 64;
-        mri_deed *deeds = mri_resize(a->deeds, room, sizeof *deeds);
-
-        if (deeds == NULL) {
-            return NULL; /* the message is lost: it will be asked again */
-        }
-        a->deeds = deeds;
-        a->room = room;
-    }
-    d = &a->deeds[a->first + a->count++];
-    *d = (mri_deed){.kind = kind};
-    return d;
-}
-
-static void
-release_boxes(mri_answer *a)
-{
-    for (size_t i = 0; i < a->box_count; i++) {
-        mri_wire_box_free(a->boxes[i]);
-    }
-    a->box_count = 0;
-}
-
-void
-mri_answer_next(mri_answer *a, mri_deed *deed)
-{
-    if (a->count == 0) {
-        a->first = 0;
-        a->text.len = 0;
-        release_boxes(a);
-        *deed = (mri_deed){0};
-        return;
-    }
-    *deed = a->deeds[a->first++];
-    a->count--;
-    if (deed->kind == MRI_DEED_SEND) { /* the text moves as it grows */
-        deed->descriptor = a->text.data + deed->text_at;
-    }
-}
-
-static mri_deed *
-say(mri_answer *a, const mri_peer_id *peer, const mri_wire *head,
-    const mri_bytes *descriptor, const uint8_t *payload, size_t bytes)
-{
-    mri_message m = {.head = *head, .payload = payload, .payload_bytes = bytes};
-    size_t at = a->text.len;
-    mri_deed *d;
-
-    m.head.version = MRI_WIRE_LOW;
-    if (descriptor != NULL) {
-        m.descriptor = descriptor->data;
-        m.descriptor_bytes = descriptor->len;
-    }
-    if (!mri_bytes_add(&a->text, m.descriptor, m.descriptor_bytes)) {
-        return NULL;
-    }
-    d = do_next(a, MRI_DEED_SEND);
-    if (d != NULL) {
-        d->peer = *peer;
-        d->descriptor_bytes = m.descriptor_bytes;
-        d->text_at = at;
-        d->payload = payload;
-        d->payload_bytes = bytes;
-        mri_wire_put(d->header, &m);
-    }
-    return d;
-}
-
-static void
-say_plain(mri_answer *a, const mri_peer_id *peer, mri_wire_type type)
-{
-    (void)say(a, peer, &(mri_wire){.type = (uint16_t)type}, NULL, NULL, 0);
-}
-
-static void
-say_error(mri_answer *a, const mri_peer_id *peer, const mr_diag *why)
-{
-    mri_bytes d = {0};
-
-    a->counts.refused++;
-    if (mri_wire_put_error(&d, why)) {
-        (void)say(a, peer, &(mri_wire){.type = MRI_WIRE_ERROR}, &d, NULL, 0);
-    }
-    mri_bytes_release(&d);
-}
-
-/* We do not know the consumer, or that stream of it: after a restart, or when
- * it was silent too long. */
-static void
-say_begin_again(mri_answer *a, const mri_peer_id *peer, uint64_t stream)
-{
-    mri_wire head = {.type = MRI_WIRE_ERROR,
-                     .flags = MRI_WIRE_BEGIN_AGAIN,
-                     .stream = stream};
-    mri_bytes d = {0};
-    mr_diag why = {0};
-
-    (void)mri_fail(&why, MRI_E_WIRE_FOREIGN, MR_NOWHERE,
-                   "this server does not know the consumer: HELLO is due");
-    if (mri_wire_put_error(&d, &why)) {
-        (void)say(a, peer, &head, &d, NULL, 0);
-    }
-    mri_bytes_release(&d);
 }
 
 /* ---- life ---- */
@@ -223,7 +64,7 @@ mri_answer_close(mri_answer *a)
     }
     free_list(a->orphans);
     free_list(a->away);
-    release_boxes(a);
+    mri_answer_let_boxes_go(a);
     mri_free(a->boxes);
     mri_free(a->guests);
     mri_free(a->deeds);
@@ -253,273 +94,13 @@ mri_answer_count(const mri_answer *a, mri_answer_counts *out)
     }
 }
 
-/* ---- jobs ---- */
-
-/* Parts of it may be on their way: the memory counts until it is gone. */
-static void
-set_afloat(mri_answer *a, guest *g, job *j)
-{
-    mri_deed *d = do_next(a, MRI_DEED_FREE);
-
-    if (d != NULL) {
-        d->token = j->token;
-    }
-    j->peer = g->id;
-    j->next = a->away;
-    a->away = j;
-    a->afloat += j->bytes;
-    g->afloat += j->bytes;
-}
-
-static void
-let_go(mri_answer *a, guest *g, job *j)
-{
-    if (j->state != JOB_QUEUED) {
-        a->held -= j->bytes;
-        g->held -= j->bytes;
-    }
-    if (j->state == JOB_READY) {
-        set_afloat(a, g, j);
-    } else {
-        mri_free(j);
-    }
-}
-
-/* Take a job off its guest's list. One that is computing cannot be stopped:
- * it is waited for, and its result thrown away. */
-static void
-drop_job(mri_answer *a, guest *g, job *j)
-{
-    job **at = &g->first;
-
-    while (*at != j) {
-        at = &(*at)->next;
-    }
-    *at = j->next;
-    if (g->last == j) {
-        g->last = NULL;
-        for (job *k = g->first; k != NULL; k = k->next) {
-            g->last = k;
-        }
-    }
-    g->jobs--;
-    if (j->state != JOB_COMPUTING) {
-        let_go(a, g, j);
-        return;
-    }
-    g->held -= j->bytes;
-    j->orphan = true;
-    j->next = a->orphans;
-    a->orphans = j;
-}
-
-static void
-close_stream(mri_answer *a, guest *g)
-{
-    while (g->first != NULL) {
-        drop_job(a, g, g->first);
-    }
-    if (g->handle != 0) {
-        mri_deed *d = do_next(a, MRI_DEED_CLOSE);
-
-        if (d != NULL) {
-            d->handle = g->handle;
-        }
-    }
-    g->handle = g->opening = 0;
-    g->granted = g->sent = 0;
-}
-
-static void
-forget(mri_answer *a, guest *g)
-{
-    close_stream(a, g);
-    *g = (guest){0};
-}
-
-static bool
-same_peer(const mri_peer_id *one, const mri_peer_id *other)
-{
-    return one->len == other->len &&
-           memcmp(one->bytes, other->bytes, one->len) == 0;
-}
-
-static guest *
-find_guest(mri_answer *a, const mri_peer_id *id)
-{
-    for (uint32_t i = 0; i < a->config.peers; i++) {
-        guest *g = &a->guests[i];
-
-        if (g->used && same_peer(&g->id, id)) {
-            return g;
-        }
-    }
-    return NULL;
-}
-
-static guest *
-new_guest(mri_answer *a, const mri_peer_id *id)
-{
-    guest *g = NULL;
-
-    for (uint32_t i = 0; g == NULL && i < a->config.peers; i++) {
-        g = a->guests[i].used ? NULL : &a->guests[i];
-    }
-    if (g == NULL) {
-        return NULL;
-    }
-    *g = (guest){.id = *id, .used = true};
-    for (const job *j = a->away; j != NULL; j = j->next) {
-        g->afloat += same_peer(&j->peer, id) ? j->bytes : 0; /* from before */
-    }
-    return g;
-}
-
-/* ---- whose turn it is ---- */
-
-/* Send what is ready, as far as the guest's credit goes. */
-static void
-send_ready(mri_answer *a, guest *g)
-{
-    job *j = g->first;
-
-    while (j != NULL) {
-        job *next = j->next;
-
-        while (j->state == JOB_READY && j->sent < j->bytes) {
-            uint64_t left = j->bytes - j->sent;
-            mri_deed *d;
-            size_t n =
-                (size_t)(left < MRI_WIRE_PAYLOAD ? left : MRI_WIRE_PAYLOAD);
-
-            if (g->granted < g->sent + n) {
-                return;
-            }
-            d = say(a, &g->id,
-                    &(mri_wire){.type = MRI_WIRE_HAVE,
-                                .stream = g->handle,
-                                .request = j->request,
-                                .row_count = j->rows,
-                                .offset = j->sent,
-                                .total = j->bytes},
-                    NULL, j->data + j->sent, n);
-            if (d != NULL) {
-                d->token = j->token;
-            }
-            j->sent += n;
-            g->sent += n;
-            a->counts.sent_bytes += n;
-        }
-        if (j->state == JOB_READY) {
-            a->counts.rows += j->rows;
-            drop_job(a, g, j);
-        }
-        j = next;
-    }
-}
-
-/*
- * It may be computed now: the guest may have it sent soon, reads what it was
- * sent, and there is memory. One piece alone always may, or a large one never
- * could. A consumer that grants no more than it said it would take never meets
- * the second bound.
- */
-static bool
-may_compute(const mri_answer *a, const guest *g, const job *j)
-{
-    uint64_t credit = g->granted - g->sent;
-
-    if (g->granted <= g->sent) {
-        return false;
-    }
-    return (g->held == 0 || g->held + j->bytes <= credit) &&
-           (g->afloat == 0 ||
-            g->held + g->afloat + j->bytes <= a->config.peer_bytes) &&
-           ((a->held == 0 && g->afloat == 0) ||
-            a->held + a->afloat + j->bytes <= a->config.memory_bytes);
-}
-
-static bool
-compute_one(mri_answer *a, guest *g)
-{
-    for (job *j = g->first; j != NULL; j = j->next) {
-        mri_deed *d;
-
-        if (j->state != JOB_QUEUED) {
-            continue;
-        }
-        if (!may_compute(a, g, j)) {
-            return false;
-        }
-        d = do_next(a, MRI_DEED_COMPUTE);
-        if (d == NULL) {
-            return false;
-        }
-        j->state = JOB_COMPUTING;
-        g->held += j->bytes;
-        a->held += j->bytes;
-        d->peer = g->id;
-        d->token = j->token;
-        d->handle = g->handle;
-        d->want = j->want;
-        d->rows = j->rows;
-        d->bytes = j->bytes;
-        return true;
-    }
-    return false;
-}
-
-static bool
-idle(const mri_answer *a)
-{
-    for (uint32_t i = 0; i < a->config.peers; i++) {
-        if (a->guests[i].used && a->guests[i].first != NULL) {
-            return false;
-        }
-    }
-    return a->orphans == NULL;
-}
-
-/* One piece for each guest in turn, until nobody may have one more. */
-static void
-serve(mri_answer *a)
-{
-    bool any = true;
-
-    for (uint32_t i = 0; i < a->config.peers; i++) {
-        if (a->guests[i].used) {
-            send_ready(a, &a->guests[i]);
-        }
-    }
-    while (any) {
-        any = false;
-        for (uint32_t i = 0; i < a->config.peers; i++) {
-            guest *g = &a->guests[(a->turn + i) % a->config.peers];
-
-            if (g->used && compute_one(a, g)) {
-                any = true;
-                a->turn = (a->turn + i + 1) % a->config.peers;
-                break;
-            }
-        }
-    }
-    if (a->draining && !a->drained && idle(a)) {
-        for (uint32_t i = 0; i < a->config.peers; i++) {
-            if (a->guests[i].used) {
-                say_plain(a, &a->guests[i].id, MRI_WIRE_BYE);
-            }
-        }
-        a->drained = do_next(a, MRI_DEED_DRAINED) != NULL;
-    }
-}
-
 /* ---- messages ---- */
 
 static void
 on_hello(mri_answer *a, uint64_t now, const mri_peer_id *id,
          const mri_message *m)
 {
-    guest *g = find_guest(a, id);
+    guest *g = mri_answer_find(a, id);
     mri_wire_hello hello;
     mri_wire_welcome w = {.version = MRI_WIRE_HIGH,
                           .build = a->config.build,
@@ -531,7 +112,7 @@ on_hello(mri_answer *a, uint64_t now, const mri_peer_id *id,
     mr_diag why = {0};
 
     if (mri_wire_get_hello(&hello, &box, m, &why) != MR_OK) {
-        say_error(a, id, &why);
+        mri_answer_say_error(a, id, &why);
         return;
     }
     if (hello.version_low > MRI_WIRE_HIGH ||
@@ -542,32 +123,32 @@ on_hello(mri_answer *a, uint64_t now, const mri_peer_id *id,
                        hello.version_low, hello.version_high, MRI_WIRE_LOW,
                        MRI_WIRE_HIGH);
         mri_wire_box_free(box);
-        say_error(a, id, &why);
+        mri_answer_say_error(a, id, &why);
         return;
     }
     mri_wire_box_free(box);
     if (a->draining) {
-        say_plain(a, id, MRI_WIRE_DRAIN);
+        mri_answer_say_plain(a, id, MRI_WIRE_DRAIN);
         return;
     }
     if (g == NULL) {
-        g = new_guest(a, id);
+        g = mri_answer_admit(a, id);
     } else if (g->session != m->head.request) {
-        close_stream(a, g); /* it has lost us and begins again */
+        mri_answer_close_stream(a, g); /* it has lost us and begins again */
     }
     if (g == NULL) {
         (void)mri_fail(&why, MRI_E_SERVER_LIMIT, MR_NOWHERE,
                        "%u consumers are here already", a->config.peers);
-        say_error(a, id, &why);
+        mri_answer_say_error(a, id, &why);
         return;
     }
     g->heard = now;
     g->session = m->head.request;
     memcpy(w.fingerprint, a->config.fingerprint, 16);
     if (mri_wire_put_welcome(&d, &w)) {
-        (void)say(a, id,
-                  &(mri_wire){.type = MRI_WIRE_WELCOME, .request = g->session},
-                  &d, NULL, 0);
+        (void)mri_answer_say(
+            a, id, &(mri_wire){.type = MRI_WIRE_WELCOME, .request = g->session},
+            &d, NULL, 0);
     }
     mri_bytes_release(&d);
 }
@@ -585,18 +166,18 @@ on_open(mri_answer *a, guest *g, const mri_message *m)
         return;
     }
     if (mri_wire_get_open(&open, &box, m, &why) != MR_OK) {
-        say_error(a, &g->id, &why);
+        mri_answer_say_error(a, &g->id, &why);
         return;
     }
     boxes = mri_resize(a->boxes, a->box_count + 1, sizeof *boxes);
-    d = boxes != NULL ? do_next(a, MRI_DEED_OPEN) : NULL;
+    d = boxes != NULL ? mri_answer_do(a, MRI_DEED_OPEN) : NULL;
     a->boxes = boxes != NULL ? boxes : a->boxes;
     if (d == NULL) {
         mri_wire_box_free(box);
         return;
     }
     a->boxes[a->box_count++] = box; /* its texts live until it is taken */
-    close_stream(a, g);
+    mri_answer_close_stream(a, g);
     g->opening = a->next_token++;
     d->token = g->opening;
     d->peer = g->id;
@@ -618,21 +199,22 @@ mri_answer_opened(mri_answer *a, uint64_t now, uint64_t token, uint64_t handle,
         }
         g->opening = 0;
         if (opened == NULL) {
-            say_error(a, &g->id, why);
+            mri_answer_say_error(a, &g->id, why);
             return;
         }
         g->handle = handle;
         g->row_bytes = opened->row_bytes;
         if (mri_wire_put_opened(&d, opened)) {
-            (void)say(a, &g->id,
-                      &(mri_wire){.type = MRI_WIRE_OPENED, .stream = handle},
-                      &d, NULL, 0);
+            (void)mri_answer_say(
+                a, &g->id,
+                &(mri_wire){.type = MRI_WIRE_OPENED, .stream = handle}, &d,
+                NULL, 0);
         }
         mri_bytes_release(&d);
         return;
     }
     if (opened != NULL) { /* whoever asked has gone */
-        mri_deed *deed = do_next(a, MRI_DEED_CLOSE);
+        mri_deed *deed = mri_answer_do(a, MRI_DEED_CLOSE);
 
         if (deed != NULL) {
             deed->handle = handle;
@@ -646,7 +228,7 @@ refuse_want(mri_answer *a, guest *g, const char *text)
     mr_diag why = {0};
 
     (void)mri_fail(&why, MRI_E_SERVER_LIMIT, MR_NOWHERE, "%s", text);
-    say_error(a, &g->id, &why);
+    mri_answer_say_error(a, &g->id, &why);
 }
 
 static void
@@ -657,7 +239,7 @@ on_want(mri_answer *a, guest *g, const mri_message *m)
     job *j;
 
     if (g->handle == 0 || m->head.stream != g->handle) {
-        say_begin_again(a, &g->id, m->head.stream);
+        mri_answer_begin_again(a, &g->id, m->head.stream);
         return;
     }
     if (m->head.row_count == 0 || m->head.row_count > ROWS_PER_PIECE ||
@@ -698,7 +280,7 @@ on_cancel(mri_answer *a, guest *g, const mri_message *m)
 {
     for (job *j = g->first; j != NULL; j = j->next) {
         if (j->request == m->head.request) {
-            drop_job(a, g, j);
+            mri_answer_drop(a, g, j);
             return;
         }
     }
@@ -708,16 +290,16 @@ void
 mri_answer_message(mri_answer *a, uint64_t now, const mri_peer_id *id,
                    const mri_message *m)
 {
-    guest *g = find_guest(a, id);
+    guest *g = mri_answer_find(a, id);
 
     if (m->head.type == MRI_WIRE_HELLO) {
         on_hello(a, now, id, m);
-        serve(a);
+        mri_answer_serve(a);
         return;
     }
     if (g == NULL) {
         if (m->head.type != MRI_WIRE_BYE) {
-            say_begin_again(a, id, m->head.stream);
+            mri_answer_begin_again(a, id, m->head.stream);
         }
         return;
     }
@@ -739,18 +321,18 @@ mri_answer_message(mri_answer *a, uint64_t now, const mri_peer_id *id,
         break;
     case MRI_WIRE_PING:
         if (m->head.stream != 0 && m->head.stream != g->handle) {
-            say_begin_again(a, id, m->head.stream);
+            mri_answer_begin_again(a, id, m->head.stream);
         } else {
-            say_plain(a, id, MRI_WIRE_PONG);
+            mri_answer_say_plain(a, id, MRI_WIRE_PONG);
         }
         break;
     case MRI_WIRE_BYE:
-        forget(a, g);
+        mri_answer_forget(a, g);
         break;
     default:
         break;
     }
-    serve(a);
+    mri_answer_serve(a);
 }
 
 static job *
@@ -776,13 +358,13 @@ miss(mri_answer *a, guest *g, job *j, uint32_t row, const uint8_t uid[16],
 
     a->counts.misses++;
     if (mri_wire_put_miss(&d, uid, why)) {
-        (void)say(a, &g->id,
-                  &(mri_wire){.type = MRI_WIRE_MISS,
-                              .stream = g->handle,
-                              .request = j->request,
-                              .row_first = row,
-                              .row_count = 1},
-                  &d, NULL, 0);
+        (void)mri_answer_say(a, &g->id,
+                             &(mri_wire){.type = MRI_WIRE_MISS,
+                                         .stream = g->handle,
+                                         .request = j->request,
+                                         .row_first = row,
+                                         .row_count = 1},
+                             &d, NULL, 0);
     }
     mri_bytes_release(&d);
 }
@@ -796,14 +378,14 @@ mri_answer_computed(mri_answer *a, uint64_t now, uint64_t token,
 
     (void)now;
     if (orphan != NULL) {
-        mri_deed *d = data != NULL ? do_next(a, MRI_DEED_FREE) : NULL;
+        mri_deed *d = data != NULL ? mri_answer_do(a, MRI_DEED_FREE) : NULL;
 
         if (d != NULL) {
             d->token = token;
         }
         a->held -= orphan->bytes;
         mri_free(orphan);
-        serve(a);
+        mri_answer_serve(a);
         return;
     }
     for (uint32_t i = 0; i < a->config.peers; i++) {
@@ -821,9 +403,9 @@ mri_answer_computed(mri_answer *a, uint64_t now, uint64_t token,
                 g->held -= j->bytes;
                 a->held -= j->bytes;
                 j->state = JOB_QUEUED; /* nothing to be freed */
-                drop_job(a, g, j);
+                mri_answer_drop(a, g, j);
             }
-            serve(a);
+            mri_answer_serve(a);
             return;
         }
     }
@@ -833,7 +415,7 @@ void
 mri_answer_gone(mri_answer *a, uint64_t now, uint64_t token)
 {
     job *j = take_job(&a->away, token);
-    guest *g = j != NULL ? find_guest(a, &j->peer) : NULL;
+    guest *g = j != NULL ? mri_answer_find(a, &j->peer) : NULL;
 
     (void)now;
     if (j == NULL) {
@@ -844,7 +426,7 @@ mri_answer_gone(mri_answer *a, uint64_t now, uint64_t token)
         g->afloat -= j->bytes;
     }
     mri_free(j);
-    serve(a);
+    mri_answer_serve(a);
 }
 
 void
@@ -854,10 +436,10 @@ mri_answer_tick(mri_answer *a, uint64_t now)
         guest *g = &a->guests[i];
 
         if (g->used && now - g->heard > a->config.silent_ns) {
-            forget(a, g);
+            mri_answer_forget(a, g);
         }
     }
-    serve(a);
+    mri_answer_serve(a);
 }
 
 void
@@ -875,15 +457,15 @@ mri_answer_drain(mri_answer *a, uint64_t now)
         if (!g->used) {
             continue;
         }
-        say_plain(a, &g->id, MRI_WIRE_DRAIN);
+        mri_answer_say_plain(a, &g->id, MRI_WIRE_DRAIN);
         while (j != NULL) { /* what is not begun is asked of others */
             job *next = j->next;
 
             if (j->state == JOB_QUEUED) {
-                drop_job(a, g, j);
+                mri_answer_drop(a, g, j);
             }
             j = next;
         }
     }
-    serve(a);
+    mri_answer_serve(a);
 }
