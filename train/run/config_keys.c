@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * config_keys.c - the table of keys, and their defaults: the published run's
- * (docs/recipes.md says where from).
+ * (docs/training.md says whose).
  */
 #include "keys.h"
 
