@@ -7,6 +7,10 @@
  * count to fall to zero; a thread that comes too late finds it closed and
  * never sees a run whose fields are being changed. So nobody has to wait for
  * a thread that is still asleep.
+ *
+ * No signal is handled inside a run. Products that oneDNN generates (seen in
+ * 2.6) use their workspace as a stack: a handler's frame, of 2 KB and more,
+ * would be written over whatever lies before it in the heap.
  */
 #include "cpu/team.h"
 
@@ -14,6 +18,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #define OPEN 0x80000000u
@@ -48,6 +53,21 @@ relax(void)
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
+}
+
+/* Block what may come at any time; not what a fault of this thread raises. */
+static void
+hold_signals(sigset_t *before)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS,  SIGILL,
+                                 SIGFPE,  SIGTRAP, SIGABRT};
+    sigset_t all;
+
+    (void)sigfillset(&all);
+    for (size_t i = 0; i < MRI_COUNT(faults); i++) {
+        (void)sigdelset(&all, faults[i]);
+    }
+    (void)pthread_sigmask(SIG_BLOCK, &all, before);
 }
 
 static void
@@ -107,6 +127,7 @@ thread_main(void *arg)
     unsigned run = 0;
 
     mri_free(arg);
+    hold_signals(NULL);
     for (;;) {
         run = wait_for_run(t, run);
         if (atomic_load(&t->quit)) {
@@ -189,8 +210,8 @@ team_size(const team *t)
     return t->size;
 }
 
-void
-team_run(team *t, size_t tasks, team_fn *fn, void *arg)
+static void
+share_out(team *t, size_t tasks, team_fn *fn, void *arg)
 {
     if (t->started == 0 || tasks <= 1) {
         for (size_t i = 0; i < tasks; i++) {
@@ -213,4 +234,14 @@ team_run(team *t, size_t tasks, team_fn *fn, void *arg)
             (void)sched_yield(); /* the last one may want this very CPU */
         }
     }
+}
+
+void
+team_run(team *t, size_t tasks, team_fn *fn, void *arg)
+{
+    sigset_t before;
+
+    hold_signals(&before);
+    share_out(t, tasks, fn, arg);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
