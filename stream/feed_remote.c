@@ -27,8 +27,9 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define PIECE_BYTES (2u << 20) /* asked for at once, or one row */
-#define MESSAGES_PER_TURN 64   /* of one socket, before the others */
+#define PIECE_BYTES (2u << 20)     /* asked for at once, or one row */
+#define MESSAGES_PER_TURN 64       /* of one socket, before the others */
+#define PIPELINE_BYTES (60u << 10) /* that fit into an OPEN */
 
 /* A part of a request that was asked for as one piece. */
 typedef struct part {
@@ -42,6 +43,7 @@ typedef struct remote {
     mri_feed base;
     mri_endpoint servers[MRI_ASK_SERVERS];
     const char *names[MRI_ASK_SERVERS];
+    char *split, *pipeline; /* a lost server is asked again, much later */
     uint32_t count;
     mri_rows_facts facts;
     mr_stream_tensor tensors[MRI_ROWS_TENSORS];
@@ -530,6 +532,8 @@ remote_close(mri_feed *feed)
     }
     mri_ask_close(r->ask);
     mri_free(r->parts);
+    mri_free(r->pipeline);
+    mri_free(r->split);
     pthread_cond_destroy(&r->news);
     pthread_mutex_destroy(&r->lock);
     mri_free(r);
@@ -631,6 +635,31 @@ wait_opened(remote *r, mr_diag *diag)
     return err;
 }
 
+/* The caller's texts may go when the stream is open, and the pipeline need not
+ * end with a zero. */
+static mr_err
+keep_texts(remote *r, const mr_stream_options *o, mr_diag *diag)
+{
+    size_t n = o->pipeline == NULL      ? 0
+               : o->pipeline_bytes != 0 ? o->pipeline_bytes
+                                        : strlen(o->pipeline);
+
+    if (n > PIPELINE_BYTES || (n != 0 && memchr(o->pipeline, '\0', n))) {
+        return mri_fail(diag, MRI_E_STREAM_OPTION, MR_NOWHERE,
+                        "a pipeline for a server is a text of at most %u bytes",
+                        PIPELINE_BYTES);
+    }
+    r->pipeline = mri_alloc(n + 1, 1);
+    r->split = mri_strdup(o->split);
+    if (r->pipeline == NULL || (r->split == NULL && o->split != NULL)) {
+        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
+    if (n != 0) {
+        memcpy(r->pipeline, o->pipeline, n);
+    }
+    return MR_OK;
+}
+
 static mr_err
 open_machine(remote *r, const mr_stream_options *o, mr_diag *diag)
 {
@@ -645,8 +674,8 @@ open_machine(remote *r, const mr_stream_options *o, mr_diag *diag)
     c.servers = r->count;
     c.names = r->names;
     c.hello = (mri_wire_hello){MRI_WIRE_LOW, MRI_WIRE_HIGH, mr_version(), {0}};
-    c.open = (mri_wire_open){.split = o->split,
-                             .pipeline = o->pipeline,
+    c.open = (mri_wire_open){.split = r->split,
+                             .pipeline = r->pipeline,
                              .order = orders[o->order],
                              .tail = tails[o->tail]};
     if (o->connect_ms != 0) {
@@ -679,6 +708,9 @@ mri_feed_remote(mri_feed **out, const mr_stream_options *o, mr_diag *diag)
     err =
         mri_endpoint_list(r->servers, MRI_ASK_SERVERS, &count, o->source, diag);
     r->count = (uint32_t)count;
+    if (err == MR_OK) {
+        err = keep_texts(r, o, diag);
+    }
     if (err == MR_OK) {
         err = open_machine(r, o, diag);
     }

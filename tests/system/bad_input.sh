@@ -371,6 +371,11 @@ bad 2 E0556 "no dataset 'other' here; there is good" batch "$here#other"
 echo '- crob: {size: 20}' >wrong.yaml
 bad 2 E0500 "wrong.yaml: line 1, column 3: .*'crob'" batch "$here" \
     --pipeline wrong.yaml
+head -c 100000 /dev/zero | tr '\0' '#' >wrong.yaml
+bad 2 E0509 "at most 61440 bytes" batch "$here" --pipeline wrong.yaml
+head -c 100 /dev/zero >wrong.yaml
+bad 2 'E0110|E0509' "" batch "$here" --pipeline wrong.yaml
+bad 2 E0110 "wrong.yaml" batch good.mr --pipeline wrong.yaml
 rm wrong.yaml
 end_all
 rm -f s.sock*
