@@ -12,6 +12,9 @@
 
 #include <float.h>
 #include <math.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/time.h>
 
 #define U (FLT_EPSILON / 2.0)
 
@@ -226,6 +229,52 @@ dw_case(mri_check *c, shape s, bool add)
     }
 }
 
+/*
+ * oneDNN may use its workspace as a stack, where a handler's frame would break
+ * the heap. So handlers must run on the caller's own stack.
+ */
+static uintptr_t home;
+static volatile sig_atomic_t ticks, elsewhere;
+
+static void
+on_tick(int number)
+{
+    uintptr_t at = (uintptr_t)__builtin_frame_address(0);
+
+    (void)number;
+    ticks = 1;
+    if ((at > home ? at - home : home - at) > ((uintptr_t)1 << 22)) {
+        elsewhere = 1;
+    }
+}
+
+/* A signal every so many microseconds; 0: no more. */
+static void
+tick(int us)
+{
+    struct sigaction a = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
+    struct itimerval every = {{0, us}, {0, us}};
+
+    home = (uintptr_t)__builtin_frame_address(0);
+    (void)sigaction(SIGALRM, &a, NULL);
+    (void)setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static void
+dw_under_signals(mri_check *c)
+{
+    if (strcmp(mri_check_backend(c)->name, "cpu") != 0) {
+        return; /* threads of a driver are its own business */
+    }
+    tick(100);
+    for (int i = 0; i < 10; i++) {
+        dw_case(c, (shape){700, 96, 288}, i % 2);
+    }
+    tick(0);
+    mri_check_true(c, ticks != 0 && elsewhere == 0,
+                   "signals come, on the caller's stack only");
+}
+
 static void
 dw_cases(mri_check *c)
 {
@@ -235,6 +284,7 @@ dw_cases(mri_check *c)
     }
     dw_case(c, (shape){2500, 12, 20}, false); /* a long, thin reduction */
     dw_case(c, (shape){2500, 12, 20}, true);
+    dw_under_signals(c);
 }
 
 /* ------------------------------------------ weight-normalised linear */
