@@ -225,7 +225,8 @@ def render(seed, index, donors):
     if k == BINUCLEATE:
         s = na * g.u(0.80, 0.95)
         for sg in (1, -1):
-            nuclei.append(Outline(nx + sg * s * math.cos(nt), ny + sg * s * math.sin(nt), 0.76 * na, 0.70 * na, nt + PI / 2, nw))
+            nuclei.append(Outline(nx + sg * s * math.cos(nt), ny + sg * s * math.sin(nt),
+                                  0.76 * na, 0.70 * na, nt + PI / 2, nw))
     elif k == APOPTOTIC:
         for _ in range(g.int(7, 10)):
             t, h = g.u(0, TAU), na * 1.25 * math.sqrt(g.u())
@@ -265,7 +266,8 @@ def render(seed, index, donors):
         length = 0.55 * R * r.u(1.5, 2.0)
         for i in range(26):                                           # arcs from a pole over the plate
             v, sg = r.u(-1, 1), (1 if i & 1 else -1)
-            fibre(img, cell, cx + sg * px, cy + sg * py, th + (PI if sg > 0 else 0.0) + 0.75 * v, -1.35 * v / R, length, 1.0)
+            fibre(img, cell, cx + sg * px, cy + sg * py,
+                  th + (PI if sg > 0 else 0.0) + 0.75 * v, -1.35 * v / R, length, 1.0)
         for i in range(10):                                           # asters, outwards
             v, sg = r.u(-1.3, 1.3), (1 if i & 1 else -1)
             fibre(img, cell, cx + sg * px, cy + sg * py, th + (0.0 if sg > 0 else PI) + v, 0.0, 0.35 * R, 0.6)
@@ -279,7 +281,8 @@ def render(seed, index, donors):
         for i in range(r.int(18, 34)):
             a, b, t, bend, l = r.u(-0.9, 0.9), r.u(-0.8, 0.8), 0.10 * r.n(), 0.010 * r.n(), R * r.u(0.7, 1.6)
             x, y = 0.9 * a * R * q, b * R / q
-            fibre(img, cell, cx + cell.c * x - cell.s * y, cy + cell.s * x + cell.c * y, th + t + (0.0 if i & 1 else PI), bend, l, 1.0)
+            fibre(img, cell, cx + cell.c * x - cell.s * y, cy + cell.s * x + cell.c * y,
+                  th + t + (0.0 if i & 1 else PI), bend, l, 1.0)
         img = mix(img, cyto, free[1])
     elif k == STARVED:                                                # a cage around the nucleus
         for _ in range(r.int(14, 28)):
