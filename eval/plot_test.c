@@ -436,10 +436,15 @@ long_names_are_cut_where_a_character_ends(void **state)
     free(x);
 }
 
+/* All marks in one place: the last lies on top, in the middle of the field,
+ * as large as the one in the legend. */
 static void
 equal_rows_can_be_drawn(void **state)
 {
     table *x = make_table();
+    cairo_surface_t *s;
+    mri_bytes png = {0};
+    mr_diag d = {0};
     mri_plot *p;
 
     (void)state;
@@ -449,6 +454,12 @@ equal_rows_can_be_drawn(void **state)
     p = open_plot(x, "all", MRI_COLOR_CLASS);
     assert_true(mri_plot_pca(p)->share[0] == 0);
     assert_both(p);
+    assert_ok(plot_draw_png(p, &png, &d), &d);
+    s = read_png(&png);
+    assert_true(count_pixels(s, 0x44AA99) >
+                1.5 * (double)count_pixels(s, 0x332288));
+    cairo_surface_destroy(s);
+    mri_bytes_release(&png);
     mri_plot_close(p);
     memset(x->features, 0, sizeof x->features);
     p = open_plot(x, "all", MRI_COLOR_CLASS);
