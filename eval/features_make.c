@@ -45,7 +45,7 @@ no_memory(mr_diag *diag)
     return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
 }
 
-/* ------------------------------------------------------------- what is asked */
+/* ------------------------------------------------------------ what is asked */
 
 /* "random:7", and of which network: that of `like`. */
 static mr_err

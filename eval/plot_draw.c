@@ -319,7 +319,7 @@ draw_all(cairo_t *cr, const mri_plot *p)
     }
 }
 
-/* ------------------------------------------------------------------ surfaces */
+/* ----------------------------------------------------------------- surfaces */
 
 static cairo_status_t
 add_bytes(void *user, const unsigned char *p, unsigned int bytes)
