@@ -12,7 +12,7 @@
  */
 #include "cuda.h"
 
-#include <cublasLt.h>
+#include <cublasLt.h> /* emu/ has one of its own */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

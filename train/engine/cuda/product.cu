@@ -4,7 +4,7 @@
  *
  * Tiles of 32 x 32 in shared memory; four elements a thread. Bound by shared
  * memory at about a tenth of what the device can: it is for a strange shape
- * now and then, and for where cuBLASLt is not (emu/).
+ * now and then.
  */
 #include "kernel.h"
 
