@@ -377,11 +377,24 @@ cuda_sync(mri_exec *exec)
 
 /* -------------------------------------------------------------- launches */
 
+/* Kernels fail while they run; it shows at a later call. */
+static mr_err
+launched(cuda_exec *e, cudaError_t err, const char *kernel)
+{
+    char what[96];
+
+    if (err == cudaSuccess) {
+        return MR_OK;
+    }
+    (void)snprintf(what, sizeof what, "%.48s, or a kernel before it,", kernel);
+    return cuda_check(e, err, what);
+}
+
 #ifdef MRI_EMU
 mr_err
 cuda_launched(cuda_exec *e, const char *kernel)
 {
-    return cuda_check(e, cudaGetLastError(), kernel);
+    return launched(e, cudaGetLastError(), kernel);
 }
 #else
 /*
@@ -408,7 +421,7 @@ cuda_launch(cuda_exec *e, const void *kernel, const char *name,
         err = cudaLaunchKernel(kernel, grid, threads, list, shape.shared,
                                e->stream);
     }
-    return cuda_check(e, err, name);
+    return launched(e, err, name);
 }
 #endif
 
