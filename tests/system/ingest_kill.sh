@@ -15,16 +15,21 @@ listing() { # DATASET
         sort -k 3)
 }
 
+began=$(date +%s%N)
 ingest calm.mr 1 >/dev/null || fail "the calm ingest"
+calm=$((($(date +%s%N) - began) / 1000000)) # ms
 listing calm.mr >want
 echo "seed $SEED"
 kills=0
-for i in 1 2 3 4 5 6 7 8; do
+i=0
+# A kill that comes too late counts for nothing: some rounds more.
+while [ "$kills" -lt 10 ] && [ "$i" -lt 40 ]; do
+    i=$((i + 1))
     threads=$((i % 2 + 1))
     set -- "$MILLRACE" ingest cells -o "$i.mr" -j "$threads" -q \
         --group '{group}_*' --shard-size 200k
     for again in 1 2; do
-        if kill_within 0 400 "$@"; then
+        if kill_within 0 "$calm" "$@"; then
             kills=$((kills + 1))
             echo "kill $kills after $moment s, -j $threads"
         fi
@@ -36,6 +41,7 @@ for i in 1 2 3 4 5 6 7 8; do
         cat log
         fail "$i.mr is not sound"
     }
+    rm -r "$i.mr"
 done
-[ "$kills" -ge 4 ] || fail "only $kills of 16 kills came in time"
+[ "$kills" -ge 4 ] || fail "only $kills kills came in time"
 echo "$(wc -l <want) files, the same after $kills kills"

@@ -97,11 +97,16 @@ else
 fi
 end "$deaf"
 
-"$MILLRACE" batch "$address" --batch-size 4096 --tail wrap --index 0:9999 \
-    --hash >/dev/null 2>&1 &
+cat >slow.yaml <<'END'
+- multi_crop:
+    global: {count: 2, size: 320}
+    local: {count: 8, size: 96}
+- blur: {kernel: 15}
+END
+"$MILLRACE" batch "$address" --pipeline slow.yaml --batch-size 8 --hash >lines &
 stopped=$!
 started="$started $stopped"
-sleep 0.5
+await 60 [ -s lines ] || fail "no first batch"
 kill -STOP "$stopped"
 serves "beside a client that was stopped"
 ends TERM 0
