@@ -60,7 +60,7 @@ demo_serve() {
         2>"$demo/serve.log" &
     server=$!
     tries=0
-    until grep -q '^ready ' "$demo/serve.log"; do
+    until grep -q '^ready ' "$demo/serve.log" 2>/dev/null; do
         tries=$((tries + 1))
         if [ "$tries" -gt 100 ] || ! kill -0 "$server" 2>/dev/null; then
             cat "$demo/serve.log" >&2
