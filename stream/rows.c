@@ -9,6 +9,7 @@
 #include <mri/dataset.h>
 #include <mri/hash.h>
 #include <mri/json.h>
+#include <mri/log.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,7 +180,8 @@ probes(const mri_rows *r)
 }
 
 static mr_err
-form_at(const mri_rows *r, uint64_t i, mri_form *form, mr_diag *diag)
+form_at(const mri_rows *r, uint64_t i, mri_form *form, mr_dtype *stored,
+        mr_diag *diag)
 {
     uint64_t rank;
     uint32_t index;
@@ -201,8 +203,45 @@ form_at(const mri_rows *r, uint64_t i, mri_form *form, mr_diag *diag)
     }
     if (err == MR_OK) {
         *form = mri_form_of(&axes, &f);
+        *stored = f.dtype;
     }
     return err;
+}
+
+static bool
+is_of_unit_range(const mri_op *op)
+{
+    const mri_value *clamp = &op->v[BRIGHT_CLAMP];
+
+    return mri_op_is(op, "solarize") ||
+           (mri_op_is(op, "brightness") && clamp->given && clamp->at[1] <= 1);
+}
+
+/* Operations made for [0, 1] leave nothing of values as cameras store them:
+ * allowed, but hardly ever meant. */
+static void
+warn_of_range(const mri_rows *r, mr_dtype stored)
+{
+    if (stored == MR_F32 || stored == MR_F64 || stored == MR_F16 ||
+        stored == MR_BF16) {
+        return;
+    }
+    for (unsigned i = 0; i < r->pipeline.count; i++) {
+        const mri_op *op = &r->pipeline.ops[i];
+
+        if (mri_op_is(op, "minmax") || mri_op_is(op, "normalize") ||
+            mri_op_is(op, "to")) {
+            return;
+        }
+        if (is_of_unit_range(op)) {
+            mri_say(MR_LOG_WARN, "PIPELINE-RANGE",
+                    "line %u of the pipeline: %s is for values in [0, 1], but "
+                    "these are %s as stored: put minmax, or to: {scale: "
+                    "1/255}, in front",
+                    op->line, op->def->name, mr_dtype_name(stored));
+            return;
+        }
+    }
 }
 
 /* Every shape that the samples have must come out as the same. */
@@ -210,14 +249,18 @@ static mr_err
 infer_views(mri_rows *r, mr_diag *diag)
 {
     mri_form form, last;
-    mr_err err = form_at(r, 0, &form, diag);
+    mr_dtype stored;
+    mr_err err = form_at(r, 0, &form, &stored, diag);
 
     if (err == MR_OK) {
         err = add_views(r, &form, diag);
     }
+    if (err == MR_OK) {
+        warn_of_range(r, stored);
+    }
     for (uint64_t i = 1; err == MR_OK && i < probes(r); i++) {
         last = form;
-        err = form_at(r, i, &form, diag);
+        err = form_at(r, i, &form, &stored, diag);
         if (err == MR_OK &&
             (form.channels != last.channels || form.volume != last.volume ||
              memcmp(form.size, last.size, sizeof form.size) != 0)) {

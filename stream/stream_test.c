@@ -585,6 +585,45 @@ wrong_options_are_refused(void **state)
     }
 }
 
+static unsigned warnings;
+
+static void
+count_warnings(void *user, mr_log_level level, const char *id, const char *text)
+{
+    (void)user;
+    (void)level;
+    (void)text;
+    warnings += strcmp(id, "PIPELINE-RANGE") == 0;
+}
+
+static void
+operations_for_unit_range_warn_of_stored_values(void **state)
+{
+    static const struct {
+        const char *pipeline;
+        unsigned warns;
+    } rows[] = {
+        {"- crop: {size: 16}\n- brightness\n", 1},
+        {"- flip\n- crop: {size: 16}\n- solarize\n", 1},
+        {"- crop: {size: 16}\n- minmax\n- brightness\n- solarize\n", 0},
+        {"- crop: {size: 16}\n- to: {scale: 1/65535}\n- brightness\n", 0},
+        {"- crop: {size: 16}\n- brightness: {clamp: ~}\n", 0},
+        {"- crop: {size: 16}\n- brightness: {clamp: [0, 65535]}\n", 0},
+        {"- crop: {size: 16}\n", 0},
+    };
+
+    (void)state;
+    mr_log_set(count_warnings, NULL, MR_LOG_WARN);
+    for (size_t i = 0; i < MRI_COUNT(rows); i++) {
+        mr_stream_options o = options(&cells, rows[i].pipeline);
+
+        warnings = 0;
+        mr_stream_close(open_stream(&o));
+        assert_int_equal(warnings, rows[i].warns);
+    }
+    mr_log_set(NULL, NULL, MR_LOG_WARN);
+}
+
 /* 30 samples in batches of 7: the five rows that wrap around are those of
  * positions 0 to 4, drawn anew. */
 static void
@@ -818,6 +857,7 @@ main(void)
         cmocka_unit_test(damage_stops_or_masks_as_the_policy_says),
         cmocka_unit_test(batches_outlive_their_stream),
         cmocka_unit_test(wrong_options_are_refused),
+        cmocka_unit_test(operations_for_unit_range_warn_of_stored_values),
         cmocka_unit_test(a_sample_met_twice_looks_different_twice),
         cmocka_unit_test(flips_happen_as_often_as_they_should),
         cmocka_unit_test(counters_say_where_the_time_went),
