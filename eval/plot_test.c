@@ -594,8 +594,10 @@ memory_that_is_out_is_said(void **state)
     free(x);
 }
 
-/* What fontconfig keeps for good, and has no door to free behind cairo. */
-const char *__lsan_default_suppressions(void);
+/* What fontconfig keeps for good, and has no door to free behind cairo. The
+ * sanitizer of gcc is a library: it must see the name. */
+__attribute__((visibility("default"))) const char *
+__lsan_default_suppressions(void);
 const char *
 __lsan_default_suppressions(void)
 {
