@@ -7,8 +7,8 @@
 
 rows=0
 wrong=0
-mkdir work
-cd work
+mkdir yard
+cd yard
 
 # All that lies here: names, and contents of files.
 listing() {
@@ -97,7 +97,7 @@ reads() { # EXIT NUMBER WORDS DATASET
     bad "$1" "$2" "$3" inspect "$4"
     bad "$1" "$2" "$3" export "$4" -o new
     bad "$1" "$2" "$3" batch "$4"
-    bad "$1" "$2" "$3" serve "$4" --listen "ipc://$scratch/work/new.sock"
+    bad "$1" "$2" "$3" serve "$4" --listen "ipc://$scratch/yard/new.sock"
     bad "$1" "$2" "$3" train small.yaml "$4" -o new -q
     bad "$1" "$2" "$3" eval features run "$4" -o new.mrf -q
 }
@@ -189,8 +189,8 @@ bad 5 E0201 "no/.*cannot create" inspect good.mr --png no/new.png
 bad 5 E0201 "no/new: cannot create" train small.yaml good.mr -o no/new -q
 bad 5 E0201 "no/.*cannot create" eval features run good.mr -o no/new.mrf -q
 bad 5 E0201 "no/.*cannot create" eval plot good.mrf -o no/new.png
-bad 5 E0560 "work/no: cannot open" serve good.mr \
-    --listen "ipc://$scratch/work/no/new.sock"
+bad 5 E0560 "yard/no: cannot open" serve good.mr \
+    --listen "ipc://$scratch/yard/no/new.sock"
 
 # ---- the wrong thing ----
 
@@ -352,7 +352,7 @@ bad 3 E0115 "broken.mrf" eval knn broken.mrf
 
 # ---- servers ----
 
-here=ipc://$scratch/work/s.sock
+here=ipc://$scratch/yard/s.sock
 bad 6 E0553 "no server answered within 0.3 s" batch "$here" \
     --connect-timeout 0.3
 bad 6 E0553 "no server answered within 0.3 s" train small.yaml "$here" \
@@ -364,8 +364,8 @@ bad 7 E0558 "not an address of this machine's loopback" batch tcp://10.0.0.1:1
 bad 7 E0558 "not an address of this machine's loopback" serve good.mr \
     --listen tcp://0.0.0.0:5570
 bad 2 E0557 "plain/list.txt' is there and is no socket" serve good.mr \
-    --listen "ipc://$scratch/work/plain/list.txt"
-serve work/s.sock good.mr
+    --listen "ipc://$scratch/yard/plain/list.txt"
+serve yard/s.sock good.mr
 bad 1 E0559 "served already: held by pid $server" serve good.mr --listen "$here"
 bad 2 E0556 "no dataset 'other' here; there is good" batch "$here#other"
 echo '- crob: {size: 20}' >wrong.yaml
@@ -383,7 +383,7 @@ serve tcp good.mr
 bad 1 E0559 "another process listens at '$address'" serve good.mr \
     --listen "$address"
 end_all
-serve work/s.sock damaged.mr
+serve yard/s.sock damaged.mr
 bad 3 E0312 "fails its checksum" batch "$here"
 end_all
 rm -f s.sock*
@@ -489,7 +489,7 @@ END
     inside 5 E0201 "locked/.*$none" eval features run good.mr \
         -o locked/new.mrf -q
     inside 5 'E0201|E0557' "locked/.*$none" serve good.mr \
-        --listen "ipc://$scratch/work/locked/s.sock"
+        --listen "ipc://$scratch/yard/locked/s.sock"
 else
     echo "skipped, no user namespaces: a read-only and a full file system"
 fi
