@@ -466,6 +466,10 @@ verify_finds_what_is_missing_and_what_does_not_belong(void **state)
     assert_int_equal(v.damages, 0);
     assert_int_equal(v.shards.samples, 140);
     assert_int_equal(v.orphans, 1); /* the third shard is not committed */
+    scratch_write(scratch_path(dir, ".part-7-index.000003.mri"), "cut", 3);
+    assert_ok(mri_dataset_verify(dir, 2, hear, NULL, NULL, &v, &d), &d);
+    assert_int_equal(v.damages, 0);
+    assert_int_equal(v.orphans, 2);
     (void)snprintf(moved, sizeof moved, "%s.away", shard);
     assert_int_equal(rename(shard, moved), 0);
     assert_int_equal(damages(), 2); /* missing, and unknown */

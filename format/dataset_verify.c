@@ -318,6 +318,8 @@ in_dataset(verify *v, const char *name, const char *path)
         each_entry(v, path, in_quarantine);
     } else if (strcmp(name, "history.jsonl") == 0) {
         check_lines(v, path);
+    } else if (strncmp(name, ".part-", 6) == 0) {
+        v->out->orphans++; /* of a writer that was killed */
     } else if (strcmp(name, "journal") != 0 &&
                mri_generation_of_name(name) == 0 &&
                (sscanf(name, "index.%llu.mri%n", &generation, &end) != 1 ||

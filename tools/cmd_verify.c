@@ -87,7 +87,7 @@ print_thing(const char *thing, const mri_dataset_verified *v, uint64_t newer,
         (void)printf("  %s places, listed above\n", mri_text_count(v->damages));
     }
     if (v->orphans != 0) {
-        (void)printf("  %s shards that no generation names (left by an "
+        (void)printf("  %s files that no generation names (left by an "
                      "ingest that was cut off; the next one removes them)\n",
                      mri_text_count(v->orphans));
     }

@@ -93,7 +93,7 @@ MR_USE_RESULT mr_err mri_dataset_commit(const mri_commit *c,
 
 /*
  * Prove a whole dataset: every generation's manifest and index, every shard,
- * history, quarantine and the folder itself. `unknown` counts shards that no
+ * history, quarantine and the folder itself. `orphans` counts files that no
  * manifest names (left by a commit that was cut off; reported, not damage).
  * `workers` threads read shards.
  */
