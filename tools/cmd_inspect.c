@@ -34,7 +34,7 @@ mri_cmd_inspect(int argc, char **argv)
 {
     static const mri_cmd_doc doc = {
         .name = "inspect",
-        .args = "THING",
+        .args = "THING | --diff A B",
         .summary = "what is in a dataset, a shard or a file",
         .examples =
             "  millrace inspect cells.mr\n"
@@ -47,6 +47,8 @@ mri_cmd_inspect(int argc, char **argv)
             "      everything about one: geometry, sources, statistics\n"
             "  millrace inspect cells.mr --png sheet.png\n"
             "      a contact sheet\n"
+            "  millrace inspect --diff cells.mr@1 cells.mr\n"
+            "      samples, counts and statistics that differ\n"
             "  millrace inspect brain.nii.gz\n"
             "      a foreign image, as ingest would read it\n",
         .details = "THING is a dataset (NAME.mr or NAME.mr@GENERATION), a "
@@ -65,6 +67,10 @@ mri_cmd_inspect(int argc, char **argv)
          false},
         {MRI_OPT_FLAG, 0, "quarantine", &in.quarantine, NULL,
          "what could not be used, and why", false},
+        {MRI_OPT_FLAG, 0, "diff", &in.diff, NULL,
+         "compare two datasets or generations", false},
+        {MRI_OPT_FLAG, 0, "all", &in.all, NULL,
+         "with --diff: list every sample, not the first 20 of a kind", false},
         {MRI_OPT_TEXT, 0, "png", &in.png, "FILE", "draw a contact sheet",
          false},
         {MRI_OPT_END, 0, NULL, NULL, NULL, NULL, false},
@@ -78,8 +84,21 @@ mri_cmd_inspect(int argc, char **argv)
         return mri_cli_end(&cli, rc);
     }
     in.cli = &cli;
-    err = mri_cli_args(&cli, 1, 1, &diag);
-    if (err == MR_OK) {
+    err = mri_cli_args(&cli, in.diff ? 2 : 1, in.diff ? 2 : 1, &diag);
+    if (err == MR_OK && in.diff &&
+        (in.samples || in.splits || in.quarantine || in.sample != NULL ||
+         in.png != NULL)) {
+        err = mri_fail(&diag, MRI_E_USAGE, MR_NOWHERE,
+                       "--diff goes with --all, --stats and --json only");
+    }
+    if (err == MR_OK && in.all && !in.diff) {
+        err = mri_fail(&diag, MRI_E_USAGE, MR_NOWHERE,
+                       "--all is for --diff; --samples lists all of one "
+                       "dataset");
+    }
+    if (err == MR_OK && in.diff) {
+        err = mri_inspect_diff(&in, cli.rest.at[0], cli.rest.at[1], &diag);
+    } else if (err == MR_OK) {
         in.thing = cli.rest.at[0];
         err = inspect(&in, &diag);
     }

@@ -11,11 +11,15 @@ typedef struct mri_inspect {
     mri_cli *cli;
     const char *thing;
     bool samples, stats, splits, quarantine;
+    bool diff, all;     /* compare two; list all that differ */
     const char *sample; /* a key, or NULL */
     const char *png;    /* a contact sheet, or NULL */
 } mri_inspect;
 
 mr_err mri_inspect_dataset(const mri_inspect *in, mr_diag *diag);
+/* What differs between two datasets or generations. */
+mr_err mri_inspect_diff(const mri_inspect *in, const char *a, const char *b,
+                        mr_diag *diag);
 /* A shard, a safetensors file, or a foreign image. */
 mr_err mri_inspect_file(const mri_inspect *in, mr_diag *diag);
 
