@@ -143,18 +143,18 @@ static void
 say_remarks(const mri_cli *cli, const mri_ingest_report *r)
 {
     if (r->ignored != 0) {
-        mri_cli_say(cli, "%s other files were passed over",
-                    mri_text_count(r->ignored));
+        mri_cli_say(cli, "passed over: %s of no kind that is read",
+                    mri_text_plural(r->ignored, "file"));
     }
     if (r->unmatched != 0) {
-        mri_cli_warn(cli, "%s names do not match the pattern given",
-                     mri_text_count(r->unmatched));
+        mri_cli_warn(cli, "the pattern given does not fit %s",
+                     mri_text_plural(r->unmatched, "name"));
     }
     if (r->changed != 0) {
         mri_cli_warn(cli,
-                     "%s files have another size than when they were ingested; "
-                     "the dataset keeps what it has",
-                     mri_text_count(r->changed));
+                     "of another size than when ingested: %s; the dataset "
+                     "keeps what it has",
+                     mri_text_plural(r->changed, "file"));
     }
     if (r->joined != 0) {
         mri_cli_say(cli, "%s share pixels with another and stay in its split",
@@ -175,8 +175,9 @@ print_text(const mri_cli *cli, const mri_ingest_options *o,
     say_bad(cli, r->bad, r->bad_count);
     say_remarks(cli, r);
     if (r->generation == 0) {
-        (void)printf("%s: nothing new; %s samples, %s set aside\n", o->output,
-                     mri_text_count(r->samples), mri_text_count(r->bad_count));
+        (void)printf("%s: nothing new; %s, %s set aside\n", o->output,
+                     mri_text_plural(r->samples, "sample"),
+                     mri_text_count(r->bad_count));
         return;
     }
     (void)printf("%s: generation %llu, layout %s, %s (%s new), %s, "
