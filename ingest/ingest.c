@@ -380,6 +380,14 @@ store_quarantine(run *r, uint64_t *count, mr_diag *diag)
     return err;
 }
 
+/* All that the SOURCEs hold: what the dataset has of it counts, or the second
+ * run of a command would find nothing but what is bad. */
+static uint64_t
+all_inputs(const run *r)
+{
+    return r->report->inputs + r->report->known;
+}
+
 static bool
 too_many_bad(const run *r)
 {
@@ -389,7 +397,7 @@ too_many_bad(const run *r)
         return r->report->bad_count > o->max_bad_count;
     }
     return (double)r->report->bad_count >
-           o->max_bad_share * (double)r->report->inputs;
+           o->max_bad_share * (double)all_inputs(r);
 }
 
 static mr_err
@@ -414,7 +422,7 @@ check_bad(run *r, mr_diag *diag)
                        "%llu of %llu inputs could not be used, more than "
                        "--max-bad allows: nothing was committed",
                        (unsigned long long)r->report->bad_count,
-                       (unsigned long long)r->report->inputs);
+                       (unsigned long long)all_inputs(r));
         mri_diag_in(diag, r->options->output);
     }
     return err;

@@ -307,6 +307,22 @@ layouts_are_guessed_and_can_be_told(void **state)
 }
 
 static void
+what_was_set_aside_is_borne_by_the_next_run_too(void **state)
+{
+    mri_ingest_options o = defaults();
+
+    (void)state;
+    write_cells(12);
+    write_text("spot/broken.nii", "this is no NIfTI file at all");
+    for (int i = 0; i < 2; i++) { /* 1 of 37 */
+        assert_ok(ingest_with(&o), &diag);
+        assert_int_equal(report.samples, 36);
+        assert_int_equal(report.bad_count, 1);
+        assert_int_equal(report.generation, i == 0 ? 1 : 0);
+    }
+}
+
+static void
 bad_inputs_are_set_aside_and_mended_later(void **state)
 {
     mri_ingest_options o = defaults();
@@ -630,6 +646,7 @@ main(void)
         T(a_folder_of_classes_becomes_a_dataset),
         T(any_number_of_threads_gives_the_same_bytes),
         T(layouts_are_guessed_and_can_be_told),
+        T(what_was_set_aside_is_borne_by_the_next_run_too),
         T(bad_inputs_are_set_aside_and_mended_later),
         T(a_file_that_changed_is_told_and_left),
         T(stopped_anywhere_and_run_again_gives_the_same_bytes),
