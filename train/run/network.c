@@ -106,6 +106,24 @@ built_in_pipeline(const run_config *c, mri_json *j, mr_diag *diag)
     return MR_OK;
 }
 
+/* Lines and columns of a text that the user never saw mean nothing. */
+static void
+blame_built_in(mr_diag *diag)
+{
+    char text[sizeof diag->text];
+
+    if (diag->code >= MRI_E_PIPE_OP && diag->code <= MRI_E_STREAM_SHAPES) {
+        const char *what = strstr(diag->text, ": ");
+
+        what = strncmp(diag->text, "line ", 5) == 0 && what != NULL
+                   ? what + 2
+                   : diag->text;
+        (void)snprintf(text, sizeof text, "the built-in pipeline: %.480s",
+                       what);
+        memcpy(diag->text, text, sizeof text);
+    }
+}
+
 mr_err
 run_open_stream(run *r, mr_diag *diag)
 {
@@ -134,6 +152,9 @@ run_open_stream(run *r, mr_diag *diag)
     o.watch = r->options->watch;
     if (err == MR_OK) {
         err = mr_stream_open(&r->stream, &o, diag);
+        if (err != MR_OK && c->pipeline == NULL) {
+            blame_built_in(diag);
+        }
     }
     mri_json_release(&j);
     return err;
