@@ -216,10 +216,10 @@ mri_chunk_pack(mri_packed *out, const uint8_t *raw, uint32_t raw_len,
 
 /* One element, then as much again as there is already: few and long copies,
  * out of what the first level of the cache still holds. */
-static void
-fill(uint8_t *raw, uint32_t raw_len, uint64_t value, unsigned element)
+void
+mri_chunk_fill(uint8_t *raw, uint64_t raw_len, uint64_t value, unsigned element)
 {
-    size_t len = raw_len - raw_len % element, done = element;
+    size_t len = (size_t)(raw_len - raw_len % element), done = element;
     uint8_t one[8];
 
     mri_put64(one, value);
@@ -233,45 +233,76 @@ fill(uint8_t *raw, uint32_t raw_len, uint64_t value, unsigned element)
     }
 }
 
-mr_err
-mri_chunk_unpack(uint8_t *raw, const mri_chunk_row *row, const uint8_t *stored,
-                 unsigned element, mri_bytes *work, mr_diag *diag)
+static mr_err
+check_coding(const mri_chunk_row *row, mr_diag *diag)
 {
-    bool shuffled = row->filter == MRI_FILTER_SHUFFLE;
-    uint8_t *to = raw;
-
-    if (row->flags & MRI_CHUNK_CONSTANT) {
-        fill(raw, row->raw_len, row->file_off, element);
-        return MR_OK;
-    }
     if (row->codec > MRI_CODEC_LZ4 || row->filter > MRI_FILTER_SHUFFLE) {
         return mri_fail(diag, MRI_E_CODEC, row->file_off,
                         "chunk with codec %u and filter %u", row->codec,
                         row->filter);
     }
-    if (shuffled) {
-        work->len = 0;
-        if (!mri_bytes_reserve(work, row->raw_len)) {
-            return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-        }
-        to = work->data;
+    if (row->codec == MRI_CODEC_RAW && row->stored_len != row->raw_len) {
+        return mri_fail(diag, MRI_E_SHARD_DAMAGED, row->file_off,
+                        "a raw chunk of another length");
     }
-    if (row->codec == MRI_CODEC_RAW) {
-        if (row->stored_len != row->raw_len) {
-            return mri_fail(diag, MRI_E_SHARD_DAMAGED, row->file_off,
-                            "a raw chunk of another length");
-        }
-        memcpy(to, stored, row->raw_len);
-    } else if (row->stored_len > INT32_MAX || row->raw_len > INT32_MAX ||
-               LZ4_decompress_safe((const char *)stored, (char *)to,
-                                   (int)row->stored_len,
-                                   (int)row->raw_len) != (int)row->raw_len) {
+    return MR_OK;
+}
+
+static mr_err
+decompress(uint8_t *to, const mri_chunk_row *row, const uint8_t *stored,
+           mr_diag *diag)
+{
+    if (row->stored_len > INT32_MAX || row->raw_len > INT32_MAX ||
+        LZ4_decompress_safe((const char *)stored, (char *)to,
+                            (int)row->stored_len,
+                            (int)row->raw_len) != (int)row->raw_len) {
         return mri_fail(diag, MRI_E_SHARD_DAMAGED, row->file_off,
                         "the chunk does not decompress to %u bytes",
                         row->raw_len);
     }
-    if (shuffled) {
-        mri_unshuffle(raw, to, row->raw_len / element, element);
+    return MR_OK;
+}
+
+mr_err
+mri_chunk_decode(const uint8_t **filtered, const mri_chunk_row *row,
+                 const uint8_t *stored, mri_bytes *work, mr_diag *diag)
+{
+    mr_err err = check_coding(row, diag);
+
+    if (err != MR_OK || row->codec == MRI_CODEC_RAW) {
+        *filtered = stored;
+        return err;
+    }
+    work->len = 0;
+    if (!mri_bytes_reserve(work, row->raw_len)) {
+        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
+    *filtered = work->data;
+    return decompress(work->data, row, stored, diag);
+}
+
+mr_err
+mri_chunk_unpack(uint8_t *raw, const mri_chunk_row *row, const uint8_t *stored,
+                 unsigned element, mri_bytes *work, mr_diag *diag)
+{
+    const uint8_t *filtered;
+    mr_err err;
+
+    if (row->flags & MRI_CHUNK_CONSTANT) {
+        mri_chunk_fill(raw, row->raw_len, row->file_off, element);
+        return MR_OK;
+    }
+    if (row->codec == MRI_CODEC_LZ4 && row->filter == MRI_FILTER_NONE) {
+        return decompress(raw, row, stored, diag);
+    }
+    err = mri_chunk_decode(&filtered, row, stored, work, diag);
+    if (err != MR_OK) {
+        return err;
+    }
+    if (row->filter == MRI_FILTER_SHUFFLE) {
+        mri_unshuffle(raw, filtered, row->raw_len / element, element);
+    } else {
+        memcpy(raw, filtered, row->raw_len);
     }
     return MR_OK;
 }

@@ -54,6 +54,19 @@ MR_USE_RESULT mr_err mri_chunk_unpack(uint8_t *raw, const mri_chunk_row *row,
                                       mri_bytes *work, mr_diag *diag);
 
 /*
+ * Only the codec is undone: raw_len bytes at *filtered, in `work` or, where
+ * they were stored as they are, `stored` itself.
+ * errors  as mri_chunk_unpack
+ */
+MR_USE_RESULT mr_err mri_chunk_decode(const uint8_t **filtered,
+                                      const mri_chunk_row *row,
+                                      const uint8_t *stored, mri_bytes *work,
+                                      mr_diag *diag);
+/* raw_len bytes, all of them the element `value`. */
+void mri_chunk_fill(uint8_t *raw, uint64_t raw_len, uint64_t value,
+                    unsigned element);
+
+/*
  * Morton order over a grid: `order[k]` is the row-major index of the k-th
  * chunk in the file, so that a box of the field is a few extents.
  * False: no memory. The caller frees with mri_free.

@@ -8,7 +8,7 @@
  */
 #include "shard_read.h"
 
-#include "chunk.h"
+#include "chunk_part.h"
 #include "frame.h"
 #include "moments.h"
 
@@ -30,7 +30,6 @@ mr_scratch_close(mr_scratch *scratch)
     if (scratch != NULL) {
         mri_bytes_release(&scratch->stored);
         mri_bytes_release(&scratch->shuffle);
-        mri_bytes_release(&scratch->chunk);
         mri_free(scratch);
     }
 }
@@ -158,80 +157,6 @@ stored_bytes(const mri_shard *s, const mri_chunk_row *row, mri_bytes *room,
     return MR_OK;
 }
 
-/* Decode one chunk to raw_len dense bytes. */
-static mr_err
-decode_chunk(const mri_shard *s, const mri_chunk_row *row, unsigned element,
-             uint8_t *raw, mr_scratch *scratch, mr_diag *diag)
-{
-    const uint8_t *stored = NULL;
-    mr_err err = MR_OK;
-
-    if ((row->flags & MRI_CHUNK_CONSTANT) == 0) {
-        err = stored_bytes(s, row, &scratch->stored, &stored, diag);
-    }
-    return err == MR_OK ? mri_chunk_unpack(raw, row, stored, element,
-                                           &scratch->shuffle, diag)
-                        : err;
-}
-
-/* A box within an array of its own: what mri_copy needs of one side. */
-typedef struct side {
-    uint8_t *at;                 /* first element of the box */
-    int64_t stride[MR_MAX_RANK]; /* bytes */
-} side;
-
-/* Copy n-d `size` elements; the last axis is dense on both sides. */
-static void
-copy_box(side to, side from, const uint64_t *size, unsigned ndim,
-         size_t element)
-{
-    uint64_t at[MR_MAX_RANK] = {0};
-    size_t run = ndim > 0 ? (size_t)size[ndim - 1] * element : element;
-    unsigned i;
-
-    do {
-        memcpy(to.at, from.at, run);
-        for (i = ndim > 0 ? ndim - 1 : 0; i-- > 0;) {
-            to.at += to.stride[i];
-            from.at += from.stride[i];
-            if (++at[i] < size[i]) {
-                break;
-            }
-            to.at -= to.stride[i] * (int64_t)size[i];
-            from.at -= from.stride[i] * (int64_t)size[i];
-            at[i] = 0;
-        }
-    } while (i != UINT32_MAX);
-}
-
-/* Where a box within a dense array of shape `dims` begins. */
-static side
-side_of(uint8_t *base, const uint64_t *dims, const uint64_t *first,
-        unsigned ndim, size_t element)
-{
-    side s = {.at = base};
-    int64_t stride = (int64_t)element;
-
-    for (unsigned i = ndim; i-- > 0;) {
-        s.stride[i] = stride;
-        s.at += (int64_t)first[i] * stride;
-        stride *= (int64_t)dims[i];
-    }
-    return s;
-}
-
-static side
-side_of_tensor(const mr_tensor *t, const uint64_t *first, size_t element)
-{
-    side s = {.at = t->data};
-
-    for (unsigned i = 0; i < t->rank; i++) {
-        s.stride[i] = t->stride[i] * (int64_t)element;
-        s.at += (int64_t)first[i] * s.stride[i];
-    }
-    return s;
-}
-
 /* The box and the tensor that receives it fit each other and the field. */
 static mr_err
 check_box(const mri_grid_row *g, const mr_box *box, const mr_tensor *out,
@@ -258,18 +183,26 @@ check_box(const mri_grid_row *g, const mr_box *box, const mr_tensor *out,
     return MR_OK;
 }
 
-static bool
-dense(const mr_tensor *t)
+/* What box and chunk have in common, and where it lies in `out`. */
+static mri_chunk_part
+part_of(const mr_box *chunk, const mr_box *box, const mr_tensor *out)
 {
-    int64_t step = 1;
+    int64_t element = (int64_t)mr_dtype_bytes(out->dtype);
+    mri_chunk_part p = {.ndim = out->rank, .to = out->data};
 
-    for (unsigned i = t->rank; i-- > 0;) {
-        if (t->stride[i] != step) {
-            return false;
-        }
-        step *= (int64_t)t->shape[i];
+    for (unsigned i = 0; i < p.ndim; i++) {
+        uint64_t first =
+            chunk->first[i] > box->first[i] ? chunk->first[i] : box->first[i];
+        uint64_t chunk_end = chunk->first[i] + chunk->size[i];
+        uint64_t box_end = box->first[i] + box->size[i];
+
+        p.dims[i] = chunk->size[i];
+        p.first[i] = first - chunk->first[i];
+        p.size[i] = (chunk_end < box_end ? chunk_end : box_end) - first;
+        p.stride[i] = out->stride[i] * element;
+        p.to += (int64_t)(first - box->first[i]) * p.stride[i];
     }
-    return true;
+    return p;
 }
 
 /* One chunk's share of the box. */
@@ -278,8 +211,9 @@ read_chunk(const mri_shard *s, const mri_grid_row *g, uint64_t index,
            const mr_box *box, const mr_tensor *out, mr_scratch *scratch,
            mr_diag *diag)
 {
-    size_t element = mr_dtype_bytes((mr_dtype)g->dtype);
-    uint64_t in_chunk[MR_MAX_RANK], in_out[MR_MAX_RANK], size[MR_MAX_RANK];
+    unsigned element = (unsigned)mr_dtype_bytes((mr_dtype)g->dtype);
+    const uint8_t *stored = NULL;
+    mri_chunk_part part;
     mri_chunk_row row;
     mr_box chunk;
     mr_err err = chunk_row(s, g->first_chunk + index, &row, diag);
@@ -292,37 +226,15 @@ read_chunk(const mri_shard *s, const mri_grid_row *g, uint64_t index,
         return mri_fail(diag, MRI_E_SHARD_DAMAGED, row.file_off,
                         "a chunk of another size than its place");
     }
-    /* All of it, and nothing else, is wanted: decode in place. */
-    if (memcmp(chunk.first, box->first, g->ndim * sizeof *chunk.first) == 0 &&
-        memcmp(chunk.size, box->size, g->ndim * sizeof *chunk.size) == 0 &&
-        dense(out)) {
-        return decode_chunk(s, &row, (unsigned)element, out->data, scratch,
-                            diag);
+    if ((row.flags & MRI_CHUNK_CONSTANT) == 0) {
+        err = stored_bytes(s, &row, &scratch->stored, &stored, diag);
     }
-    scratch->chunk.len = 0;
-    if (!mri_bytes_reserve(&scratch->chunk, row.raw_len)) {
-        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-    }
-    err = decode_chunk(s, &row, (unsigned)element, scratch->chunk.data, scratch,
-                       diag);
     if (err != MR_OK) {
         return err;
     }
-    for (unsigned i = 0; i < g->ndim; i++) {
-        uint64_t first =
-            chunk.first[i] > box->first[i] ? chunk.first[i] : box->first[i];
-        uint64_t chunk_end = chunk.first[i] + chunk.size[i];
-        uint64_t box_end = box->first[i] + box->size[i];
-
-        in_chunk[i] = first - chunk.first[i];
-        in_out[i] = first - box->first[i];
-        size[i] = (chunk_end < box_end ? chunk_end : box_end) - first;
-    }
-    copy_box(
-        side_of_tensor(out, in_out, element),
-        side_of(scratch->chunk.data, chunk.size, in_chunk, g->ndim, element),
-        size, g->ndim, element);
-    return MR_OK;
+    part = part_of(&chunk, box, out);
+    return mri_chunk_unpack_part(&part, &row, stored, element,
+                                 &scratch->shuffle, diag);
 }
 
 /* Walk the chunks that the box touches, in row-major order of the grid. */

@@ -23,7 +23,6 @@ struct mri_shard {
 struct mr_scratch {
     mri_bytes stored;  /* a frame, where the file is not mapped */
     mri_bytes shuffle; /* a chunk before its filter is undone */
-    mri_bytes chunk;   /* a chunk of which only a part is wanted */
 };
 
 MR_USE_RESULT mr_err mri_shard_sample(const mri_shard *s, uint32_t row,

@@ -15,9 +15,17 @@ mri_shuffle(uint8_t *out, const uint8_t *in, size_t n, unsigned element)
 }
 
 void
+mri_unshuffle_rows(const mri_rows *rows, unsigned element)
+{
+    static mri_unshuffle_fn *const at_level[] = MRI_LEVELS(mri_unshuffle_at);
+
+    at_level[mri_cpu()](rows, element);
+}
+
+void
 mri_unshuffle(uint8_t *out, const uint8_t *in, size_t n, unsigned element)
 {
-    static mri_shuffle_fn *const at_level[] = MRI_LEVELS(mri_unshuffle_at);
+    const mri_rows all = {.to = out, .from = in, .rows = 1, .n = n, .plane = n};
 
-    at_level[mri_cpu()](out, in, n, element);
+    mri_unshuffle_rows(&all, element);
 }

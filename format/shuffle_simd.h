@@ -5,14 +5,14 @@
 #ifndef MRI_SHUFFLE_SIMD_H
 #define MRI_SHUFFLE_SIMD_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "shuffle.h"
 
 typedef void mri_shuffle_fn(uint8_t *out, const uint8_t *in, size_t n,
                             unsigned element);
 mri_shuffle_fn mri_shuffle_at_scalar, mri_shuffle_at_sse2, mri_shuffle_at_avx2,
     mri_shuffle_at_avx512;
-mri_shuffle_fn mri_unshuffle_at_scalar, mri_unshuffle_at_sse2,
+typedef void mri_unshuffle_fn(const mri_rows *rows, unsigned element);
+mri_unshuffle_fn mri_unshuffle_at_scalar, mri_unshuffle_at_sse2,
     mri_unshuffle_at_avx2, mri_unshuffle_at_avx512;
 
 #endif
