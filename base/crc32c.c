@@ -15,10 +15,12 @@
 
 #define POLY 0x82F63B78u /* 0x1EDC6F41 with its bits reversed */
 #define BLOCK 1024u      /* bytes of one of the three streams */
+#define SHORT_BLOCK 192u /* where less than three of those are left */
 #define LINE 64u         /* of the cache */
 
 static uint32_t slices[8][256];   /* slicing by eight, for machines without */
 static uint32_t shift[2][4][256]; /* by BLOCK and by 2 * BLOCK bytes */
+static uint32_t short_shift[2][4][256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* CRC after `bytes` zero bytes: slow, only to fill the tables. */
@@ -55,6 +57,8 @@ setup(void)
             for (uint32_t i = 0; i < 256; i++) {
                 shift[s][byte][i] =
                     push_zeros(i << (8 * byte), BLOCK * (unsigned)(s + 1));
+                short_shift[s][byte][i] = push_zeros(
+                    i << (8 * byte), SHORT_BLOCK * (unsigned)(s + 1));
             }
         }
     }
@@ -114,6 +118,18 @@ by_instruction(uint32_t crc, const uint8_t *p, size_t bytes)
         }
         a = shifted(shift[1], (uint32_t)a) ^ shifted(shift[0], (uint32_t)b) ^ c;
         p += 2 * BLOCK;
+    }
+    for (; bytes >= (size_t)3 * SHORT_BLOCK; bytes -= (size_t)3 * SHORT_BLOCK) {
+        uint64_t b = 0, c = 0;
+
+        for (const uint8_t *end = p + SHORT_BLOCK; p < end; p += 8) {
+            a = __builtin_ia32_crc32di(a, mri_get64(p));
+            b = __builtin_ia32_crc32di(b, mri_get64(p + SHORT_BLOCK));
+            c = __builtin_ia32_crc32di(c, mri_get64(p + 2 * SHORT_BLOCK));
+        }
+        a = shifted(short_shift[1], (uint32_t)a) ^
+            shifted(short_shift[0], (uint32_t)b) ^ c;
+        p += 2 * SHORT_BLOCK;
     }
     for (; bytes >= 8; bytes -= 8, p += 8) {
         a = __builtin_ia32_crc32di(a, mri_get64(p));
