@@ -62,6 +62,55 @@ open_shards(mri_making *c, mr_diag *diag)
     return err;
 }
 
+/* The samples that stay out: of the generation before, and those that leave
+ * now; both ascend, so they are merged. */
+static mr_err
+list_withdrawn(mri_making *c, mr_diag *diag)
+{
+    mri_dataset_facts facts = {0};
+    uint64_t i = 0, k = 0, n = 0;
+
+    if (c->base != NULL) {
+        mri_dataset_facts_of(c->base, &facts);
+    }
+    c->withdrawn = mri_alloc((size_t)(facts.withdrawn + c->in->withdrawn_count),
+                             sizeof *c->withdrawn);
+    if (c->withdrawn == NULL) {
+        return no_memory(diag);
+    }
+    while (i < facts.withdrawn || k < c->in->withdrawn_count) {
+        mri_withdrawn old;
+        int order = -1;
+
+        if (i < facts.withdrawn) {
+            mri_dataset_withdrawn(c->base, i, &old);
+        } else {
+            order = 1;
+        }
+        if (order < 0 && k < c->in->withdrawn_count) {
+            order = memcmp(old.uid, c->in->withdrawn[k].uid, MR_UID_BYTES);
+        }
+        c->withdrawn[n++] = order <= 0 ? old : c->in->withdrawn[k];
+        i += order <= 0;
+        k += order >= 0;
+    }
+    c->withdrawn_count = n;
+    return MR_OK;
+}
+
+static int
+withdrawn_order(const void *uid, const void *one)
+{
+    return memcmp(uid, ((const mri_withdrawn *)one)->uid, MR_UID_BYTES);
+}
+
+static bool
+is_withdrawn(const mri_making *c, const uint8_t uid[MR_UID_BYTES])
+{
+    return bsearch(uid, c->withdrawn, (size_t)c->withdrawn_count,
+                   sizeof *c->withdrawn, withdrawn_order) != NULL;
+}
+
 static uint32_t
 class_named(const mri_schema *schema, const char *name)
 {
@@ -138,15 +187,21 @@ gather_units(mri_making *c, mr_diag *diag)
     }
     for (uint32_t s = 0; s < c->in->shard_count; s++) {
         for (uint32_t i = 0; i < mri_shard_samples(c->shards[s]); i++) {
-            mr_err err = fill_unit(c, s, i, &c->units[n++], diag);
+            mr_err err = fill_unit(c, s, i, &c->units[n], diag);
 
             if (err != MR_OK) {
                 return err;
             }
+            n += !is_withdrawn(c, c->units[n].uid);
         }
         if (stopped(c)) {
             return mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
         }
+    }
+    c->count = n;
+    if (n == 0) {
+        return mri_fail(diag, MRI_E_EMPTY, MR_NOWHERE,
+                        "no usable sample: nothing is committed");
     }
     qsort(c->units, (size_t)c->count, sizeof *c->units, by_uid);
     for (uint64_t i = 1; i < c->count; i++) {
@@ -161,12 +216,12 @@ gather_units(mri_making *c, mr_diag *diag)
     return MR_OK;
 }
 
-/* A group that the parent generation has assigned stays where it is: give its
+/* A group that the generation before has assigned stays where it is: give its
  * split to one unit of it, and its bloc follows. */
 static mr_err
-keep_parent_splits(mri_making *c, mr_diag *diag)
+keep_splits(mri_making *c, mr_diag *diag)
 {
-    const mr_dataset *parent = c->in->parent;
+    const mr_dataset *parent = c->base;
     uint64_t rank;
 
     for (uint32_t s = 0; parent != NULL && s < mr_dataset_splits(parent); s++) {
@@ -203,7 +258,7 @@ assign_splits(mri_making *c, mr_diag *diag)
                            .repair = c->in->parent == NULL &&
                                      c->in->given_split == NULL};
     uint32_t n = c->in->split_count;
-    mr_err err = keep_parent_splits(c, diag);
+    mr_err err = keep_splits(c, diag);
 
     if (err == MR_OK) {
         err =
@@ -273,6 +328,13 @@ find_content_id(mri_making *c, mr_diag *diag)
     mri_sha256_end(s, digest);
     mri_sha256_free(s);
     memcpy(c->content_id, digest, 16);
+    if (c->in->like != NULL && c->in->withdrawn_count == 0 &&
+        memcmp(digest, mr_dataset_content_id(c->in->like), 16) != 0) {
+        return mri_fail(diag, MRI_E_REMADE, MR_NOWHERE,
+                        "generation %llu cannot be made again: its shards "
+                        "give another content",
+                        (unsigned long long)mr_dataset_generation(c->in->like));
+    }
     return MR_OK;
 }
 
@@ -472,6 +534,7 @@ release(mri_making *c)
         mri_free(c->stats[i].channel);
     }
     mri_free(c->shards);
+    mri_free(c->withdrawn);
     mri_free(c->units);
     mri_free(c->ranks);
     mri_free(c->split_counts);
@@ -483,14 +546,13 @@ release(mri_making *c)
 mr_err
 mri_dataset_commit(const mri_commit *in, uint64_t *generation, mr_diag *diag)
 {
-    mri_making c = {.in = in};
+    mri_making c = {.in = in, .base = in->like != NULL ? in->like : in->parent};
     uint64_t next =
         in->parent != NULL ? mr_dataset_generation(in->parent) + 1 : 1;
     mr_err err = open_shards(&c, diag);
 
-    if (err == MR_OK && c.count == 0) {
-        err = mri_fail(diag, MRI_E_EMPTY, MR_NOWHERE,
-                       "no usable sample: nothing is committed");
+    if (err == MR_OK) {
+        err = list_withdrawn(&c, diag);
     }
     if (err == MR_OK) {
         err = gather_units(&c, diag);

@@ -20,6 +20,9 @@ typedef struct mri_stats {
 typedef struct mri_making {
     const mri_commit *in;
     mri_shard **shards;
+    const mr_dataset *base;   /* whose splits and withdrawn samples stay */
+    mri_withdrawn *withdrawn; /* all of them, ascending by uid */
+    uint64_t withdrawn_count;
     mri_unit *units; /* ascending by uid */
     uint64_t count;
     uint32_t **ranks; /* [splits] */

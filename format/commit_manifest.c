@@ -34,6 +34,7 @@ typedef struct manifest_parts {
     Mri__PbVariant *variants;
     Mri__PbVariant **variant_list;
     mri_json recipe;
+    mri_bytes withdrawn;
 } manifest_parts;
 
 static char *
@@ -119,6 +120,21 @@ fill_splits(manifest_parts *p, const mri_making *c)
     mri_json_end(&p->recipe);
     mri_json_end(&p->recipe);
     return mri_json_done(&p->recipe) != NULL;
+}
+
+static bool
+fill_withdrawn(manifest_parts *p, const mri_making *c)
+{
+    bool ok = true;
+
+    for (uint64_t i = 0; ok && i < c->withdrawn_count; i++) {
+        const mri_withdrawn *one = &c->withdrawn[i];
+
+        ok = mri_bytes_add(&p->withdrawn, one->uid, MR_UID_BYTES) &&
+             mri_bytes_u64(&p->withdrawn, one->key) &&
+             mri_bytes_u64(&p->withdrawn, one->group);
+    }
+    return ok;
 }
 
 static void
@@ -221,6 +237,7 @@ release_parts(manifest_parts *p)
     mri_free(p->variants);
     mri_free(p->variant_list);
     mri_json_release(&p->recipe);
+    mri_bytes_release(&p->withdrawn);
 }
 
 /* SHA-256 of the manifest before: a chain that nobody can rewrite unseen. */
@@ -249,7 +266,8 @@ fill_manifest(Mri__PbManifest *pb, manifest_parts *p, const mri_making *c)
     pb->shards = p->shard_list;
     pb->n_splits = c->in->split_count;
     pb->splits = p->split_list;
-    pb->split_recipe = (char *)p->recipe.out.data;
+    pb->split_recipe = c->in->like != NULL ? c->in->like->manifest->split_recipe
+                                           : (char *)p->recipe.out.data;
     pb->n_statistics =
         (size_t)(c->in->split_count + 1) * c->in->schema->field_count;
     pb->statistics = p->statistics_list;
@@ -268,6 +286,7 @@ fill_manifest(Mri__PbManifest *pb, manifest_parts *p, const mri_making *c)
     pb->class_counts = c->class_counts;
     pb->n_variants = c->variant_count;
     pb->variants = p->variant_list;
+    pb->withdrawn = (ProtobufCBinaryData){p->withdrawn.len, p->withdrawn.data};
 }
 
 mr_err
@@ -284,7 +303,7 @@ mri_manifest_write(const mri_making *c, uint64_t generation, mr_diag *diag)
     if (err == MR_OK &&
         (!fill_schema(&parts, c->in->schema) || !fill_shards(&parts, c->in) ||
          !fill_splits(&parts, c) || !fill_statistics(&parts, c) ||
-         !fill_variants(&parts, c))) {
+         !fill_variants(&parts, c) || !fill_withdrawn(&parts, c))) {
         err = no_memory(diag);
     }
     if (err == MR_OK && c->in->parent != NULL) {

@@ -111,16 +111,18 @@ mri_dataset_facts_of(const mr_dataset *ds, mri_dataset_facts *out)
 {
     const Mri__PbManifest *m = ds->manifest;
 
-    *out = (mri_dataset_facts){.dir = ds->dir,
-                               .layout = m->layout,
-                               .config = m->schema->config,
-                               .split_recipe = m->split_recipe,
-                               .samples = m->samples,
-                               .groups = m->groups,
-                               .quarantined = m->quarantined,
-                               .leaks = m->leaks,
-                               .joined = m->joined,
-                               .shards = (uint32_t)m->n_shards};
+    *out =
+        (mri_dataset_facts){.dir = ds->dir,
+                            .layout = m->layout,
+                            .config = m->schema->config,
+                            .split_recipe = m->split_recipe,
+                            .samples = m->samples,
+                            .groups = m->groups,
+                            .quarantined = m->quarantined,
+                            .withdrawn = m->withdrawn.len / MRI_WITHDRAWN_BYTES,
+                            .leaks = m->leaks,
+                            .joined = m->joined,
+                            .shards = (uint32_t)m->n_shards};
     for (size_t i = 0; i < m->n_shards; i++) {
         out->bytes += m->shards[i]->bytes;
         out->raw_bytes += m->shards[i]->raw_bytes;
@@ -147,6 +149,16 @@ void
 mri_dataset_shard(const mr_dataset *ds, uint32_t i, mri_shard_ref *out)
 {
     mri_dataset_shard_ref(ds->manifest, i, out);
+}
+
+void
+mri_dataset_withdrawn(const mr_dataset *ds, uint64_t i, mri_withdrawn *out)
+{
+    const uint8_t *p = ds->manifest->withdrawn.data + i * MRI_WITHDRAWN_BYTES;
+
+    memcpy(out->uid, p, MR_UID_BYTES);
+    out->key = mri_get64(p + MR_UID_BYTES);
+    out->group = mri_get64(p + MR_UID_BYTES + 8);
 }
 
 uint32_t

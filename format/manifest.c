@@ -54,6 +54,23 @@ mri_manifest_build(mri_bytes *out, const Mri__PbManifest *pb)
     return true;
 }
 
+/* Whole entries, each uid above the one before. */
+static bool
+withdrawn_hold(const ProtobufCBinaryData *list)
+{
+    if (list->len % MRI_WITHDRAWN_BYTES != 0) {
+        return false;
+    }
+    for (size_t at = MRI_WITHDRAWN_BYTES; at < list->len;
+         at += MRI_WITHDRAWN_BYTES) {
+        if (memcmp(list->data + at - MRI_WITHDRAWN_BYTES, list->data + at,
+                   MR_UID_BYTES) >= 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool
 sizes_hold(const Mri__PbManifest *pb)
 {
@@ -67,7 +84,7 @@ sizes_hold(const Mri__PbManifest *pb)
             return false;
         }
     }
-    return true;
+    return withdrawn_hold(&pb->withdrawn);
 }
 
 mr_err

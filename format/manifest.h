@@ -10,7 +10,7 @@
 
 #include <mri/bytes.h>
 
-enum { MRI_MANIFEST_HEAD = 32 };
+enum { MRI_MANIFEST_HEAD = 32, MRI_WITHDRAWN_BYTES = 32 };
 #define MRI_MANIFEST_LIMIT ((uint64_t)1 << 30)
 
 /* Head and packed message. False: no memory. */

@@ -23,8 +23,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 static const char *const split_names[] = {"train", "val", "test"};
 static const double split_shares[] = {0.8, 0.1, 0.1};
@@ -317,34 +315,12 @@ gather_shards(run *r, mri_shard_ref **out, uint32_t *count, mr_diag *diag)
 static mr_err
 write_history(run *r, mr_diag *diag)
 {
-    char host[64] = "", when[32] = "";
-    const char *user = getenv("USER");
-    time_t now = time(NULL);
-    struct tm utc;
     mri_json j = {0};
-    mr_err err;
 
-    (void)gethostname(host, sizeof host - 1);
-    if (gmtime_r(&now, &utc) != NULL) {
-        (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    }
-    mri_json_object(&j);
-    mri_json_put_text(&j, "what", "ingest");
-    mri_json_put_u64(&j, "generation", r->report->generation);
-    mri_json_put_text(&j, "when", when);
-    mri_json_put_text(&j, "host", host);
-    mri_json_put_text(&j, "user", user);
-    mri_json_put_text(&j, "version", mr_version());
-    mri_json_put_text(&j, "command", r->options->command);
+    mri_history_begin(&j, "ingest", r->report->generation, r->options->command);
     mri_json_put_u64(&j, "added", r->report->added);
     mri_json_put_u64(&j, "threads", r->options->workers);
-    mri_json_end(&j);
-    err = mri_json_done(&j) != NULL
-              ? mri_history_add(r->options->output, (const char *)j.out.data,
-                                diag)
-              : no_memory(diag);
-    mri_json_release(&j);
-    return err;
+    return mri_history_end(&j, r->options->output, diag);
 }
 
 /* What stands in the quarantine after this run: its own bad inputs, and those
@@ -478,8 +454,12 @@ prepare(run *r, mr_diag *diag)
         err = mr_dataset_open(&r->dataset, r->options->output, diag);
     }
     if (err == MR_OK && r->dataset != NULL) {
-        err = mri_known_filter(&r->plan, r->dataset, &r->report->known,
-                               &r->report->changed, diag);
+        mri_known seen = {0};
+
+        err = mri_known_filter(&r->plan, r->dataset, &seen, diag);
+        r->report->known = seen.known;
+        r->report->changed = seen.changed;
+        r->report->withdrawn = seen.withdrawn;
     }
     if (err == MR_OK) {
         err = mri_plan_pack(&r->plan, r->dataset, diag);

@@ -153,6 +153,7 @@ mri_ingest_plan_of(const mri_ingest_options *options, mri_ingest_plan *plan,
                    mr_diag *diag)
 {
     mri_plan p = {0};
+    mri_known seen = {0};
     mr_dataset *ds = NULL;
     mr_err err = mri_plan_make(&p, options, diag);
 
@@ -162,7 +163,7 @@ mri_ingest_plan_of(const mri_ingest_options *options, mri_ingest_plan *plan,
     }
     if (err == MR_OK && ds != NULL) {
         plan->generation = (uint32_t)mr_dataset_generation(ds);
-        err = mri_known_filter(&p, ds, &plan->known, &plan->changed, diag);
+        err = mri_known_filter(&p, ds, &seen, diag);
     }
     if (err == MR_OK) {
         err = mri_plan_pack(&p, ds, diag);
@@ -176,6 +177,9 @@ mri_ingest_plan_of(const mri_ingest_options *options, mri_ingest_plan *plan,
     if (err == MR_OK) {
         err = try_some(&p, plan, diag);
     }
+    plan->known = seen.known;
+    plan->changed = seen.changed;
+    plan->withdrawn = seen.withdrawn;
     plan->layout = p.layout;
     plan->inputs = p.count;
     plan->bytes = p.bytes;

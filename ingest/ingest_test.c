@@ -4,6 +4,7 @@
 #include <mri/dataset.h>
 #include <mri/error.h>
 #include <mri/file.h>
+#include <mri/generation.h>
 #include <mri/ingest.h>
 
 #include <dirent.h>
@@ -638,6 +639,44 @@ memory_running_out_ends_it_without_a_trace(void **state)
     expect_sound();
 }
 
+static void
+what_was_withdrawn_is_not_ingested_again(void **state)
+{
+    static const char *const keys[] = {"ring/donor0_cell000.nii"};
+    static const char *const groups[] = {"donor2"};
+    mri_ingest_options o = options;
+    mri_withdraw_options w = {
+        .dataset = out, .keys = {keys, 1}, .groups = {groups, 1}};
+    mri_withdraw_report gone;
+    mri_ingest_plan plan;
+
+    (void)state;
+    o.group = "{group}_*";
+    write_cells(4); /* 12, three of each donor */
+    assert_ok(ingest_with(&o), &diag);
+    assert_ok(mri_dataset_withdraw(&w, &gone, &diag), &diag);
+    assert_int_equal(gone.count, 4);
+    mri_withdraw_report_release(&gone);
+    assert_ok(ingest_with(&o), &diag);
+    assert_int_equal(report.generation, 0); /* nothing new */
+    assert_int_equal(report.samples, 8);
+    assert_int_equal(report.known, 8);
+    assert_int_equal(report.withdrawn, 4);
+    /* also with other files beside it, and when its own is another one */
+    write_nifti("ring/donor0_cell000.nii", 7, 99);
+    write_nifti("ring/donor0_cell100.nii", 5, 100);
+    assert_ok(mri_ingest_plan_of(&o, &plan, &diag), &diag);
+    assert_int_equal(plan.withdrawn, 4);
+    assert_int_equal(plan.inputs, 1);
+    mri_ingest_plan_release(&plan);
+    assert_ok(ingest_with(&o), &diag);
+    assert_int_equal(report.generation, 3);
+    assert_int_equal(report.added, 1);
+    assert_int_equal(report.samples, 9);
+    assert_int_equal(report.withdrawn, 4);
+    expect_sound();
+}
+
 int
 main(void)
 {
@@ -657,6 +696,7 @@ main(void)
         T(links_that_loop_or_lead_nowhere_are_passed_over),
         T(one_file_a_channel_makes_one_sample),
         T(a_plan_tells_without_doing),
+        T(what_was_withdrawn_is_not_ingested_again),
         T(memory_running_out_ends_it_without_a_trace),
     };
 

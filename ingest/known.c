@@ -24,35 +24,59 @@ by_key(const void *a, const void *b)
     return x->key < y->key ? -1 : x->key > y->key;
 }
 
+/* Keys of the dataset, and behind them those that were withdrawn. */
+#define WITHDRAWN UINT64_MAX
+
+typedef struct key_list {
+    entry *at;
+    uint64_t count;
+} key_list;
+
 static mr_err
-list_keys(const mr_dataset *ds, entry **out, mr_diag *diag)
+list_keys(const mr_dataset *ds, key_list *out, mr_diag *diag)
 {
     uint64_t n = mr_dataset_count(ds);
-    entry *list = mri_alloc((size_t)n, sizeof *list);
+    mri_dataset_facts facts;
     mr_err err = MR_OK;
 
-    if (list == NULL) {
+    mri_dataset_facts_of(ds, &facts);
+    out->at = mri_alloc((size_t)(n + facts.withdrawn), sizeof *out->at);
+    if (out->at == NULL) {
         return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     }
     for (uint64_t i = 0; err == MR_OK && i < n; i++) {
-        list[i].rank = i;
-        err = mri_dataset_key_hash(ds, i, &list[i].key, diag);
+        out->at[i].rank = i;
+        err = mri_dataset_key_hash(ds, i, &out->at[i].key, diag);
     }
-    if (err != MR_OK) {
-        mri_free(list);
-        return err;
+    for (uint64_t i = 0; i < facts.withdrawn; i++) {
+        mri_withdrawn one;
+
+        mri_dataset_withdrawn(ds, i, &one);
+        out->at[n + i] = (entry){one.key, WITHDRAWN};
     }
-    qsort(list, (size_t)n, sizeof *list, by_key);
-    *out = list;
-    return MR_OK;
+    out->count = n + facts.withdrawn;
+    if (err == MR_OK) {
+        qsort(out->at, (size_t)out->count, sizeof *out->at, by_key);
+    }
+    return err;
 }
 
+/* A file of several samples goes by the first of them. */
 static const entry *
-find(const entry *list, uint64_t count, const char *key)
+find(const key_list *list, const char *key)
 {
     entry want = {mri_xxh3(key, strlen(key)), 0};
+    const entry *got =
+        bsearch(&want, list->at, (size_t)list->count, sizeof *list->at, by_key);
+    char first[4096];
 
-    return bsearch(&want, list, (size_t)count, sizeof *list, by_key);
+    if (got != NULL) {
+        return got;
+    }
+    (void)snprintf(first, sizeof first, "%s#0", key);
+    want.key = mri_xxh3(first, strlen(first));
+    return bsearch(&want, list->at, (size_t)list->count, sizeof *list->at,
+                   by_key);
 }
 
 static mr_err
@@ -76,38 +100,33 @@ has_changed(const mr_dataset *ds, uint64_t rank, const mri_plan_item *item,
 }
 
 mr_err
-mri_known_filter(mri_plan *plan, const mr_dataset *ds, uint64_t *known,
-                 uint64_t *changed, mr_diag *diag)
+mri_known_filter(mri_plan *plan, const mr_dataset *ds, mri_known *seen,
+                 mr_diag *diag)
 {
     bool *keep = mri_alloc((size_t)plan->count, sizeof *keep);
-    uint64_t n = mr_dataset_count(ds);
-    entry *list = NULL;
+    key_list list = {0};
     mr_err err = keep != NULL
                      ? list_keys(ds, &list, diag)
                      : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
 
     for (uint64_t i = 0; err == MR_OK && i < plan->count; i++) {
         const mri_plan_item *item = &plan->items[i];
-        const entry *got = find(list, n, item->key);
+        const entry *got = find(&list, item->key);
         bool other = false;
 
-        if (got == NULL) { /* a file of several samples */
-            char first[4096];
-
-            (void)snprintf(first, sizeof first, "%s#0", item->key);
-            got = find(list, n, first);
-        }
         keep[i] = got == NULL;
-        if (got != NULL) {
+        if (got != NULL && got->rank == WITHDRAWN) {
+            seen->withdrawn++;
+        } else if (got != NULL) {
             err = has_changed(ds, got->rank, item, &other, diag);
-            *known += 1;
-            *changed += other;
+            seen->known++;
+            seen->changed += other;
         }
     }
     if (err == MR_OK) {
         mri_plan_filter(plan, keep);
     }
-    mri_free(list);
+    mri_free(list.at);
     mri_free(keep);
     return err;
 }

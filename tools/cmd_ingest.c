@@ -104,6 +104,7 @@ print_json(const mri_ingest_options *o, const mri_ingest_report *r,
     mri_json_put_u64(&j, "added", r->added);
     mri_json_put_u64(&j, "known", r->known);
     mri_json_put_u64(&j, "changed", r->changed);
+    mri_json_put_u64(&j, "withdrawn", r->withdrawn);
     mri_json_put_u64(&j, "ignored", r->ignored);
     mri_json_put_u64(&j, "unmatched", r->unmatched);
     mri_json_put_u64(&j, "quarantined", r->bad_count);
@@ -155,6 +156,10 @@ say_remarks(const mri_cli *cli, const mri_ingest_report *r)
                      "of another size than when ingested: %s; the dataset "
                      "keeps what it has",
                      mri_text_plural(r->changed, "file"));
+    }
+    if (r->withdrawn != 0) {
+        mri_cli_say(cli, "withdrawn before, and left out: %s",
+                    mri_text_plural(r->withdrawn, "input"));
     }
     if (r->joined != 0) {
         mri_cli_say(cli, "%s share pixels with another and stay in its split",
@@ -221,6 +226,7 @@ plan_json(const mri_ingest_plan *p, mr_diag *diag)
     mri_json_put_u64(&j, "bytes", p->bytes);
     mri_json_put_u64(&j, "known", p->known);
     mri_json_put_u64(&j, "changed", p->changed);
+    mri_json_put_u64(&j, "withdrawn", p->withdrawn);
     mri_json_put_u64(&j, "ignored", p->ignored);
     mri_json_put_u64(&j, "unmatched", p->unmatched);
     mri_json_put_u64(&j, "groups", p->groups);
@@ -246,10 +252,10 @@ static void
 plan_text(const mri_cli *cli, const mri_ingest_plan *p)
 {
     (void)printf("layout %s: %s new inputs, %s, %u shards; %s are there "
-                 "already, %s other files\n",
+                 "already, %s withdrawn, %s other files\n",
                  mri_layout_name(p->layout), mri_text_count(p->inputs),
                  mri_text_bytes(p->bytes), p->shards, mri_text_count(p->known),
-                 mri_text_count(p->ignored));
+                 mri_text_count(p->withdrawn), mri_text_count(p->ignored));
     for (uint32_t i = 0; i < p->classes && i < 50; i++) {
         (void)printf("  class %-24s %s\n", p->class_names[i],
                      mri_text_count(p->class_counts[i]));

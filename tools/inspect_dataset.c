@@ -142,6 +142,7 @@ json_facts(view *v)
     mri_json_put_text(j, "layout", facts.layout);
     mri_json_put_u64(j, "samples", facts.samples);
     mri_json_put_u64(j, "quarantined", facts.quarantined);
+    mri_json_put_u64(j, "withdrawn", facts.withdrawn);
     mri_json_key(j, "classes");
     mri_json_object(j);
     for (uint32_t i = 0; i < mr_dataset_classes(v->ds); i++) {
@@ -692,7 +693,11 @@ text_facts(const view *v)
     if (facts.groups != 0) {
         (void)printf(" in %s groups", mri_text_count(facts.groups));
     }
-    (void)printf(", %s set aside\n", mri_text_count(facts.quarantined));
+    (void)printf(", %s set aside", mri_text_count(facts.quarantined));
+    if (facts.withdrawn != 0) {
+        (void)printf(", %s withdrawn", mri_text_count(facts.withdrawn));
+    }
+    (void)printf("\n");
     text_fields(v);
     for (uint32_t i = 0; i < classes && i < 30; i++) {
         (void)printf("  %-8s  %-24s %s\n", i == 0 ? "classes" : "",

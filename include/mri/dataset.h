@@ -8,6 +8,7 @@
 #define MRI_DATASET_H
 
 #include <mri/bytes.h>
+#include <mri/json.h>
 #include <mri/shard.h>
 
 MRI_BEGIN
@@ -33,8 +34,9 @@ MR_USE_RESULT mr_err mri_dataset_split_of(const mr_dataset *ds, uint64_t rank,
 typedef struct mri_dataset_facts {
     const char *dir, *layout, *config, *split_recipe;
     uint64_t samples, groups, quarantined;
-    uint64_t joined; /* groups put together because they share pixels */
-    uint64_t leaks;  /* samples that the source's splits tear from theirs */
+    uint64_t withdrawn; /* that stand in the shards, and not in the index */
+    uint64_t joined;    /* groups put together because they share pixels */
+    uint64_t leaks;     /* samples that the source's splits tear from theirs */
     uint32_t shards;
     uint64_t bytes;     /* of the shards */
     uint64_t raw_bytes; /* decoded */
@@ -58,12 +60,29 @@ typedef struct mri_variant {
 uint32_t mri_dataset_variants(const mr_dataset *ds);
 void mri_dataset_variant(const mr_dataset *ds, uint32_t i, mri_variant *out);
 
+/* A sample that was withdrawn: it stands in the shards, and not in the index.
+ * Its key is known by XXH3-64, its group as in mr_sample. */
+typedef struct mri_withdrawn {
+    uint8_t uid[MR_UID_BYTES];
+    uint64_t key, group;
+} mri_withdrawn;
+/* Of mri_dataset_facts.withdrawn, ascending by uid. */
+void mri_dataset_withdrawn(const mr_dataset *ds, uint64_t i,
+                           mri_withdrawn *out);
+
 /* No split was given by the source: the hash decides. */
 #define MRI_SPLIT_BY_HASH UINT32_MAX
 
 typedef struct mri_commit {
     const char *dir;
-    const mr_dataset *parent;    /* NULL: the first generation */
+    const mr_dataset *parent; /* NULL: the first generation */
+    /* Splits that are assigned, and samples that are withdrawn, are those of
+     * this generation; NULL: of the parent. With `like`, the recipe of the
+     * splits is its own too, and shares do not matter. */
+    const mr_dataset *like;
+    /* To be withdrawn beyond those: ascending by uid, none of them there. */
+    const mri_withdrawn *withdrawn;
+    uint64_t withdrawn_count;
     const mri_shard_ref *shards; /* of the new generation, all of them */
     uint32_t shard_count;
     const mri_schema *schema; /* classes: the parent's first, in its order */
@@ -85,6 +104,8 @@ typedef struct mri_commit {
  * order; the manifest's exclusive creation is the commit.
  *
  * errors  MR_EBUSY   another writer made that generation meanwhile
+ *         MR_ECORRUPT  with `like` and nothing withdrawn: the content would
+ *                    not be that of `like`
  *         MR_EFORMAT no samples: nothing is created
  *         MR_EIO, MR_ECORRUPT, MR_ENOMEM
  */
@@ -122,6 +143,12 @@ void mri_lock_release(mri_lock *lock); /* and remove; zeroed: accepted */
 /* One line of history.jsonl: 8 hex digits of crc32c, a space, the JSON. */
 MR_USE_RESULT mr_err mri_history_add(const char *dir, const char *json,
                                      mr_diag *diag);
+/* Such a line in pieces: begin writes what happened, to which generation,
+ * when, where and by whom; the caller puts what else there is to say. */
+void mri_history_begin(mri_json *j, const char *what, uint64_t generation,
+                       const char *command);
+MR_USE_RESULT mr_err mri_history_end(mri_json *j, const char *dir,
+                                     mr_diag *diag); /* and release */
 /* The payload of such a line, checked: NULL if it does not hold. The line is
  * cut at its end. Also used by the journal and the quarantine. */
 const char *mri_crc_line_check(char *line);

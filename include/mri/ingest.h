@@ -67,6 +67,7 @@ typedef struct mri_ingest_report {
     uint64_t added;      /* by this run */
     uint64_t known;      /* inputs that were there already */
     uint64_t changed;    /* of these, files of another size than then */
+    uint64_t withdrawn;  /* inputs that were withdrawn: they stay out */
     uint64_t ignored;    /* files that are plainly no images */
     uint64_t unmatched;  /* names that --group did not match */
     uint64_t groups, joined, leaks; /* as mri_dataset_facts */
@@ -96,7 +97,7 @@ void mri_ingest_report_release(mri_ingest_report *report);
 /* What an ingest would do. */
 typedef struct mri_ingest_plan {
     mri_layout layout;
-    uint64_t inputs, bytes, known, changed, ignored, unmatched;
+    uint64_t inputs, bytes, known, changed, withdrawn, ignored, unmatched;
     uint32_t shards, classes, groups, generation; /* of the dataset now */
     char **class_names;                           /* [classes] */
     uint64_t *class_counts;

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* writer.c - hold a dataset's lock, and make a generation of those it has. */
+#include "writer.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+#include <mri/file.h>
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* How often the folder of the lock may vanish under our hands: whoever was
+ * done removed it between our making it and opening the lock. */
+#define TRIES 8
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+static mr_err
+take_lock(mri_writer *w, mr_diag *diag)
+{
+    char *path = mri_path_join(w->journal, "lock");
+    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+
+    for (int i = 0; err == MR_OK && i < TRIES; i++) {
+        struct stat st;
+
+        err = mri_dir_make(w->journal, diag);
+        if (err != MR_OK) {
+            break;
+        }
+        err = mri_lock_take(&w->lock, path, diag);
+        if (err != MR_EIO || stat(w->journal, &st) == 0) {
+            break;
+        }
+        mri_diag_clear(diag);
+        err = i + 1 < TRIES ? MR_OK : err;
+    }
+    mri_free(path);
+    return err;
+}
+
+/* Nobody else can make a generation any more: is it the latest that is open? */
+static mr_err
+check_latest(const mri_writer *w, const char *name, mr_diag *diag)
+{
+    uint64_t latest;
+    mr_err err = mri_generation_latest(w->now->dir, &latest, diag);
+
+    if (err == MR_OK && latest != mr_dataset_generation(w->now)) {
+        err = mri_fail(diag, MRI_E_OLD_GENERATION, MR_NOWHERE,
+                       "this is generation %llu, and %llu is in force",
+                       (unsigned long long)mr_dataset_generation(w->now),
+                       (unsigned long long)latest);
+        mri_diag_in(diag, name);
+    }
+    return err;
+}
+
+mr_err
+mri_writer_open(mri_writer *w, const char *name, bool lock, mr_diag *diag)
+{
+    mr_err err;
+
+    *w = (mri_writer){.lock = {.fd = -1}};
+    err = mr_dataset_open(&w->now, name, diag);
+    if (err == MR_OK && lock) {
+        w->journal = mri_path_join(w->now->dir, "journal");
+        err = w->journal != NULL ? take_lock(w, diag) : no_memory(diag);
+        /* Open again: a writer may have come to an end since. */
+        if (err == MR_OK) {
+            mr_dataset_close(w->now);
+            err = mr_dataset_open(&w->now, name, diag);
+        }
+        if (err == MR_OK) {
+            mri_dir_sweep(w->now->dir);
+        }
+    }
+    return err == MR_OK ? check_latest(w, name, diag) : err;
+}
+
+void
+mri_writer_close(mri_writer *w)
+{
+    bool held = w->lock.path != NULL;
+
+    mri_lock_release(&w->lock);
+    if (held) {
+        (void)mri_file_now()->rmdir(w->journal); /* if it is empty */
+    }
+    mr_dataset_close(w->now);
+    mri_free(w->journal);
+    *w = (mri_writer){.lock = {.fd = -1}};
+}
+
+/* The lists that a commit wants, of a generation that there is. */
+typedef struct lists {
+    mri_shard_ref *shards;
+    const char **fields, **splits;
+    mri_field_kind *kinds;
+    double *shares;
+} lists;
+
+static bool
+make_lists(lists *l, const mr_dataset *ds)
+{
+    const Mri__PbManifest *m = ds->manifest;
+    const Mri__PbSchema *s = m->schema;
+
+    l->shards = mri_alloc(m->n_shards, sizeof *l->shards);
+    l->fields = mri_alloc(s->n_fields, sizeof *l->fields);
+    l->kinds = mri_alloc(s->n_fields, sizeof *l->kinds);
+    l->splits = mri_alloc(m->n_splits, sizeof *l->splits);
+    l->shares = mri_alloc(m->n_splits, sizeof *l->shares);
+    if (l->shards == NULL || l->fields == NULL || l->kinds == NULL ||
+        l->splits == NULL || l->shares == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < m->n_shards; i++) {
+        mri_dataset_shard_ref(m, i, &l->shards[i]);
+    }
+    for (size_t i = 0; i < s->n_fields; i++) {
+        l->fields[i] = s->fields[i]->name;
+        l->kinds[i] = (mri_field_kind)s->fields[i]->kind;
+    }
+    for (size_t i = 0; i < m->n_splits; i++) {
+        l->splits[i] = m->splits[i]->name;
+        l->shares[i] = 1 / (double)m->n_splits;
+    }
+    return true;
+}
+
+static mr_err
+commit_lists(const mri_writer *w, const mri_derive *how, const lists *l,
+             uint64_t *generation, mr_diag *diag)
+{
+    const Mri__PbManifest *m = how->like->manifest;
+    const Mri__PbSchema *s = m->schema;
+    const mri_schema schema = {.field_count = (uint32_t)s->n_fields,
+                               .field_names = l->fields,
+                               .field_kinds = l->kinds,
+                               .class_count = (uint32_t)s->n_classes,
+                               .classes = (const char **)(uintptr_t)s->classes,
+                               .config = s->config};
+    const mri_commit c = {.dir = w->now->dir,
+                          .parent = w->now,
+                          .like = how->like,
+                          .withdrawn = how->withdrawn,
+                          .withdrawn_count = how->count,
+                          .shards = l->shards,
+                          .shard_count = (uint32_t)m->n_shards,
+                          .schema = &schema,
+                          .layout = m->layout,
+                          /* the quarantine is of the folder, not of `like` */
+                          .quarantined = w->now->manifest->quarantined,
+                          .split_names = l->splits,
+                          .split_shares = l->shares,
+                          .split_count = (uint32_t)m->n_splits,
+                          .watch = how->watch};
+
+    return mri_dataset_commit(&c, generation, diag);
+}
+
+mr_err
+mri_writer_commit(const mri_writer *w, const mri_derive *how,
+                  uint64_t *generation, mr_diag *diag)
+{
+    lists l = {0};
+    mr_err err = make_lists(&l, how->like)
+                     ? commit_lists(w, how, &l, generation, diag)
+                     : no_memory(diag);
+
+    mri_free(l.shards);
+    mri_free(l.fields);
+    mri_free(l.kinds);
+    mri_free(l.splits);
+    mri_free(l.shares);
+    return err;
+}

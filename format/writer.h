@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * writer.h - hold a dataset's lock, and make a generation of those it has.
+ */
+#ifndef MRI_WRITER_H
+#define MRI_WRITER_H
+
+#include "dataset_read.h"
+
+#include <mri/dataset.h>
+
+typedef struct mri_writer {
+    mr_dataset *now; /* the generation in force, or the one opened */
+    char *journal;
+    mri_lock lock;
+} mri_writer;
+
+/*
+ * Open `name` to be changed: only the generation in force may be. Without
+ * `lock` it is only looked at.
+ * errors  MR_EARG   an older generation
+ *         MR_EBUSY  another writer; those of mr_dataset_open
+ * Fills `w` in any case; mri_writer_close.
+ */
+MR_USE_RESULT mr_err mri_writer_open(mri_writer *w, const char *name, bool lock,
+                                     mr_diag *diag);
+void mri_writer_close(mri_writer *w);
+
+/* What a generation is made of: all of `like`, without some samples. */
+typedef struct mri_derive {
+    const mr_dataset *like;
+    const mri_withdrawn *withdrawn; /* ascending by uid */
+    uint64_t count;
+    const mr_watch *watch;
+} mri_derive;
+
+/* errors  as mri_dataset_commit */
+MR_USE_RESULT mr_err mri_writer_commit(const mri_writer *w,
+                                       const mri_derive *how,
+                                       uint64_t *generation, mr_diag *diag);
+
+#endif

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+# Generations as users make them: withdraw, roll back, compare; what streams
+# see before and after; two writers; a kill at any moment.
+. "$(dirname "$0")/system.sh"
+
+dataset cells cells 60
+have() { # FIELD OF inspect --json
+    "$MILLRACE" inspect "$2" --json | sed 's/.*"'"$1"'":"*\([^,"]*\).*/\1/'
+}
+expect() { # WHAT GOT WANTED
+    [ "$2" = "$3" ] || fail "$1: $2, not $3"
+}
+hashes() { # DATASET OUT
+    "$MILLRACE" batch "$1" --split train --index 0:6 --batch-size 8 \
+        --hash=rows >"$2" || fail "no batches of $1"
+}
+
+# ---- who is withdrawn is streamed no more; who has it open keeps it ----
+
+content=$(have content_id cells.mr)
+hashes cells.mr before
+serve open cells.mr
+"$MILLRACE" withdraw cells.mr spot/donor0_1.tif --group donor1 \
+    --reason 'no consent' -q >out || fail "cannot withdraw"
+expect generation "$(have generation cells.mr)" 2
+expect samples "$(have samples cells.mr)" 53
+expect withdrawn "$(have withdrawn cells.mr)" 7
+"$MILLRACE" inspect cells.mr --samples >all
+grep -q 'donor1_' all && fail "donor1 is still listed"
+hashes "$address" served
+equal "a server that was open" before served
+hashes cells.mr@1 old
+equal "the generation before" before old
+end_all
+grep -q '"what":"withdraw".*"reason":"no consent"' cells.mr/history.jsonl ||
+    fail "history does not tell"
+"$MILLRACE" export cells.mr -o exported -q >/dev/null || fail "no export"
+find exported | grep -q donor1_ && fail "donor1 is exported"
+
+# ---- it stays out, and asking again changes nothing ----
+
+"$MILLRACE" withdraw cells.mr --group donor1 -q | grep -q 'nothing left' ||
+    fail "the second time there is something to do"
+"$MILLRACE" ingest cells -o cells.mr -q --group '{group}_*' >/dev/null ||
+    fail "cannot ingest again"
+expect generation "$(have generation cells.mr)" 2
+
+# ---- differences ----
+
+"$MILLRACE" inspect --diff cells.mr@1 cells.mr --json >diff.json
+grep -q '"added":0,"removed":7,"changed":0,"relabelled":0' diff.json ||
+    fail "the difference is another one"
+"$MILLRACE" inspect --diff cells.mr@1 cells.mr | grep -q 'spot/donor0_1.tif' ||
+    fail "the difference does not name a key"
+
+# ---- back, and the same batches ----
+
+"$MILLRACE" rollback cells.mr@1 -q >/dev/null || fail "cannot roll back"
+expect generation "$(have generation cells.mr)" 3
+expect content "$(have content_id cells.mr)" "$content"
+hashes cells.mr after
+equal "batches after rolling back" before after
+"$MILLRACE" rollback cells.mr@1 | grep -q 'nothing to do' ||
+    fail "the second time there is something to do"
+
+# ---- one writer at a time: flock(1) holds what a writer holds ----
+
+if command -v flock >/dev/null; then
+    mkdir cells.mr/journal
+    echo "pid 4711 on elsewhere" >cells.mr/journal/lock
+    flock cells.mr/journal/lock "$MILLRACE" withdraw cells.mr \
+        --group donor2 2>err && fail "two writers"
+    grep -q 'E0208.*held by pid 4711 on elsewhere' err ||
+        fail "the first writer is not named"
+    # its holder has died: the lock is free
+fi
+
+# ---- killed at any moment: the old generation or the new ----
+
+killed=0
+round=0
+while [ "$round" -lt 24 ]; do
+    round=$((round + 1))
+    was=$(have generation cells.mr)
+    if [ $((round % 2)) = 1 ]; then
+        set -- withdraw cells.mr --group donor2
+    else
+        set -- rollback cells.mr@1
+    fi
+    kill_within 1 60 "$MILLRACE" "$@" && killed=$((killed + 1))
+    now=$(have generation cells.mr) || fail "it cannot be opened (SEED=$SEED)"
+    case $(have samples cells.mr) in
+    60 | 54) ;;
+    *) fail "neither the old nor the new (SEED=$SEED)" ;;
+    esac
+    [ "$now" -le $((was + 1)) ] || fail "two generations at once"
+done
+# The next writer clears away what the killed ones left.
+"$MILLRACE" rollback cells.mr@1 -q >/dev/null || fail "no rollback after kills"
+"$MILLRACE" verify cells.mr -q >out || {
+    cat out
+    fail "damaged by a kill (SEED=$SEED)"
+}
+hashes cells.mr after
+equal "batches after kills" before after
+echo "generations: $killed of 24 killed, SEED=$SEED"
