@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+# An ingest that is killed, or refused by the system, at every single call
+# that changes its dataset; then the same command again. In the end the
+# dataset is byte by byte that of an ingest that was left alone, `verify` says
+# it is sound, and nothing else lies in it.
+#
+#   kill.sh KILLS [STEP [DONE]]     run by ./dev kill and, in part, by ctest
+#
+# KILLS at random moments with -j 8; every STEP-th call (1: all of them). What
+# held is noted in the file DONE, and not done again by the next run.
+. "$(dirname "$0")/../system/system.sh"
+
+kills=${1:-20}
+step=${2:-1}
+notes=${3:-$scratch/done}
+touch "$notes"
+
+# A count of strace is one thread's and one call's. All calls that change the
+# dataset are the main thread's, so that the n-th one is always the same.
+changing='openat pwrite64 write ftruncate fsync link rename unlink mkdir rmdir'
+command -v strace >/dev/null || skip "strace is not installed"
+strace -f -qq -o trace -e trace=none true 2>log ||
+    skip "tracing is not permitted here: $(head -n 1 log)"
+
+"$MAKE_INPUT" cells first 12
+"$MAKE_INPUT" cells second 20 # the first 12 are the same
+"$MAKE_INPUT" cells many 240
+
+ingest() { # SOURCE DATASET THREADS
+    "$MILLRACE" ingest "$1" -o "$2" -j "$3" -q --group '{group}_*' \
+        --shard-size 70k
+}
+# History tells who did what and when; all else is a function of the input.
+same() { # WHAT CALM DATASET
+    diff -rq -x history.jsonl "$2" "$3" >log 2>&1 || {
+        cat log
+        fail "$1: not the calm dataset"
+    }
+    "$MILLRACE" verify "$3" >log 2>&1 || {
+        cat log
+        fail "$1: not sound"
+    }
+}
+# What a run that failed leaves: a dataset of whole generations, or none.
+whole() { # WHAT DATASET
+    if ls "$2"/manifest.*.pb >/dev/null 2>&1; then
+        "$MILLRACE" verify "$2" >log 2>&1 || {
+            cat log
+            fail "$1: what it left is not sound"
+        }
+    elif [ -d "$2" ] && [ -e "$2/index.000002.mri" ]; then
+        fail "$1: a generation is lost"
+    fi
+}
+begin() { # DATASET: as it is before the command that is disturbed
+    rm -rf "$1"
+    [ "$generation" = first ] || cp -a first.mr "$1"
+}
+# The calls of the main thread, one a line: number of its kind, kind.
+calls_of() { # CALL: how often, and from which on the dataset is meant
+    awk -v call="$1" -v main="$main" '
+        $1 == main && index($2, call "(") == 1 {
+            n++
+            if (!from && /x\.mr/) from = n
+        }
+        $1 != main && index($2, call "(") == 1 { other[$1]++ }
+        END {
+            for (t in other)
+                if (from && other[t] >= from) exit 1
+            print n + 0, from + 0
+        }' trace || fail "$1: a helper's calls would be hit as well"
+}
+
+one() { # CALL N HOW STRACE'S WORD
+    what="$generation generation, $3 at $1 $2"
+    ! grep -qF "$what:" "$notes" || return 0
+    begin x.mr
+    code=0
+    {
+        strace -f -qq -o /dev/null -e trace="$1" \
+            -e inject="$1:$4:when=$2" "$MILLRACE" ingest "$generation" \
+            -o x.mr -j 1 -q --group '{group}_*' --shard-size 70k \
+            >out 2>&1 || code=$?
+    } 2>/dev/null
+    case $3/$code in
+    KILL/137) outcome=killed ;;
+    KILL/*) fail "$what: ended with $code instead" ;;
+    */0) outcome=borne ;; # it did not matter, or was tried again
+    */[1-9])
+        grep -q 'E0[0-9]*' out || fail "$what: no error with a number"
+        outcome=refused
+        ;;
+    *)
+        cat out
+        fail "$what: exit $code"
+        ;;
+    esac
+    whole "$what" x.mr
+    ingest "$generation" x.mr 1 >out 2>&1 || {
+        cat out
+        fail "$what: does not go on"
+    }
+    same "$what" "$generation.mr" x.mr
+    echo "$what: $outcome" >>"$notes"
+}
+
+ingest first first.mr 1 >/dev/null
+cp -a first.mr second.mr
+ingest second second.mr 1 >/dev/null
+for generation in first second; do
+    begin x.mr
+    strace -f -y -qq -o trace -e trace="$(echo "$changing" | tr ' ' ,)" \
+        "$MILLRACE" ingest "$generation" -o x.mr -j 1 -q \
+        --group '{group}_*' --shard-size 70k >/dev/null
+    same "traced" "$generation.mr" x.mr
+    main=$(awk '{ print $1; exit }' trace)
+    at=0
+    for call in $changing; do
+        counts=$(calls_of "$call")
+        n=${counts#* }
+        [ "$n" != 0 ] || continue
+        while [ "$n" -le "${counts% *}" ]; do
+            at=$((at + 1))
+            n=$((n + 1))
+            [ $((at % step)) = 0 ] || continue
+            one "$call" $((n - 1)) KILL signal=KILL
+            for error in ENOSPC EIO EINTR; do
+                one "$call" $((n - 1)) $error error=$error
+            done
+        done
+    done
+done
+# One that did not hold has ended the script.
+holds() { # OUTCOME
+    grep -c ": $1\$" "$notes" || :
+}
+echo '| what happened to an ingest | times | dataset not as by a calm one |'
+echo '|---|---|---|'
+echo "| killed at each call that changes files, -j 1 | $(holds killed) | 0 |"
+echo "| such a call says ENOSPC, EIO or EINTR: a numbered error, exit 1 to 9" \
+    "| $(holds refused) | 0 |"
+echo "| the same, and it was tried again or did not matter: exit 0" \
+    "| $(holds borne) | 0 |"
+
+# At random moments, with eight threads; every second one twice.
+ingest many many.mr 1 >/dev/null
+began=$(date +%s%N)
+rm -rf x.mr
+ingest many x.mr 8 >/dev/null
+calm=$((($(date +%s%N) - began) / 1000000)) # ms
+same "eight threads" many.mr x.mr
+killed=0
+late=0
+while [ "$killed" -lt "$kills" ]; do
+    rm -rf x.mr
+    for again in 1 2; do
+        if kill_within 0 "$calm" "$MILLRACE" ingest many -o x.mr -j 8 -q \
+            --group '{group}_*' --shard-size 70k; then
+            killed=$((killed + 1))
+        else
+            late=$((late + 1))
+        fi
+    done
+    [ "$late" -lt $((20 + 4 * kills)) ] || fail "$late kills came too late"
+    whole "killed after $moment s" x.mr
+    ingest many x.mr 8 >out 2>&1 || {
+        cat out
+        fail "killed after $moment s, seed $SEED: does not go on"
+    }
+    same "killed after $moment s, seed $SEED" many.mr x.mr
+done
+echo "| killed at a random moment, -j 8, seed $SEED | $killed | 0 |"
