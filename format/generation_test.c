@@ -677,6 +677,39 @@ memory_that_runs_out_changes_nothing(void **state)
     }
 }
 
+static void
+a_list_that_cannot_be_is_refused(void **state)
+{
+    uint8_t list[96] = {0};
+    mr_dataset *ds = open_at(dir, "");
+    const ProtobufCBinaryData none = ds->manifest->withdrawn;
+    const struct {
+        size_t bytes;
+        uint8_t second, third; /* first bytes of their uids */
+        mr_err want;
+    } rows[] = {{96, 1, 2, MR_OK},       {32, 0, 0, MR_OK},
+                {95, 1, 2, MR_ECORRUPT}, {1, 0, 0, MR_ECORRUPT},
+                {96, 1, 1, MR_ECORRUPT},  /* twice the same */
+                {96, 2, 1, MR_ECORRUPT}}; /* not ascending */
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Mri__PbManifest *got;
+        mri_bytes file = {0};
+
+        list[32] = rows[i].second;
+        list[64] = rows[i].third;
+        ds->manifest->withdrawn = (ProtobufCBinaryData){rows[i].bytes, list};
+        assert_true(mri_manifest_build(&file, ds->manifest));
+        assert_int_equal(mri_manifest_parse(&got, file.data, file.len, NULL),
+                         rows[i].want);
+        mri_manifest_free(got);
+        mri_bytes_release(&file);
+    }
+    ds->manifest->withdrawn = none;
+    mr_dataset_close(ds);
+}
+
 /* ---- rolling back ---- */
 
 static mr_err
@@ -763,6 +796,7 @@ main(void)
         T(the_second_of_two_writers_is_told_of_the_first),
         T(every_call_that_fails_leaves_the_old_or_the_new),
         T(memory_that_runs_out_changes_nothing),
+        T(a_list_that_cannot_be_is_refused),
         T(rolling_back_brings_the_same_content_forth),
         T(rolling_back_needs_a_generation_that_there_is),
     };

@@ -162,22 +162,18 @@ nearest_name(const choice *c, const wish *w, bool group)
     char *best = NULL;
 
     for (uint64_t rank = 0; rank < c->ds->index.count && !stopped(c); rank++) {
-        const char *both[2];
         mri_meta *meta;
 
         if (mri_dataset_meta(c->ds, rank, &meta, NULL) != MR_OK) {
             break;
         }
-        both[0] = group ? meta->group : meta->key;
-        both[1] = both[0];
-        if (best != NULL) {
-            both[0] = best; /* the first of equals stays */
-        }
-        if (mri_nearest(w->name, both, 2) == both[1] && both[0] != both[1]) {
+        /* "" is near to nothing; the first of equals stays */
+        const char *pair[2] = {best != NULL ? best : "",
+                               group ? meta->group : meta->key};
+
+        if (mri_nearest(w->name, pair, 2) == pair[1]) {
             mri_free(best);
-            best = mri_strdup(both[1]);
-        } else if (best == NULL && mri_nearest(w->name, both, 1) != NULL) {
-            best = mri_strdup(both[0]);
+            best = mri_strdup(pair[1]);
         }
         mri_meta_free(meta);
     }

@@ -105,7 +105,8 @@ reads() { # EXIT NUMBER WORDS DATASET
 # ---- wrong flags, verbs, values ----
 
 bad 2 E0104 "no verb 'ingst'; did you mean 'ingest'" ingst
-for verb in ingest inspect verify export batch serve train "eval features" \
+for verb in ingest inspect verify withdraw rollback export batch serve train \
+    "eval features" \
     "eval knn" "eval plot"; do
     # shellcheck disable=SC2086 # a verb may be two words
     bad 2 E0102 "unknown option '--colour'; did you mean '--color'" \
@@ -135,6 +136,17 @@ bad 2 E0103 "--max-bad cannot be 'all'" ingest good -o new.mr --max-bad all
 bad 2 E0103 "--memory cannot be '12Q'" serve good.mr --memory 12Q
 bad 2 E0324 "generation 7 does not exist" inspect good.mr@7
 bad 2 E0326 "no sample 'nobody'" inspect good.mr --sample nobody
+bad 2 E0101 "inspect needs 2 arguments" inspect --diff good.mr
+bad 2 E0101 "--diff goes with" inspect --diff good.mr good.mr --samples
+bad 2 E0101 "--all is for --diff" inspect good.mr --all
+bad 2 E0101 "needs a KEY" withdraw good.mr
+bad 2 E0326 "good.mr: no sample 'nobody'" withdraw good.mr nobody --group donor1
+bad 2 E0340 "good.mr: no group 'doner1'; did you mean 'donor1'" withdraw \
+    good.mr --group doner1
+bad 2 E0103 "'xyz' is no uid" withdraw good.mr --uid xyz
+bad 2 E0103 "an empty name" withdraw good.mr --group ''
+bad 2 E0324 "generation 7 does not exist" rollback good.mr@7
+bad 2 E0101 "name the generation to go back to" rollback good.mr
 row 2 E0103 "MILLRACE_SIMD=sse9: no such level" \
     env MILLRACE_SIMD=sse9 "$MILLRACE" inspect good.mr
 
@@ -173,6 +185,9 @@ rm wrong.yaml
 
 reads 5 E0201 "nothere.mr: cannot open: No such file" nothere.mr
 bad 5 E0201 "nothere.mr: cannot open" verify nothere.mr
+bad 5 E0201 "nothere.mr: cannot open" withdraw nothere.mr --group donor1
+bad 5 E0201 "nothere.mr: cannot open" rollback nothere.mr@1
+bad 5 E0201 "nothere.mr: cannot open" inspect --diff good.mr nothere.mr
 bad 5 E0201 "nothere: cannot open" ingest nothere -o new.mr
 bad 5 E0201 "nothere.yaml: cannot open" batch good.mr --pipeline nothere.yaml
 bad 5 E0201 "nothere.yaml: cannot open" batch good.mr --config nothere.yaml
@@ -196,6 +211,7 @@ bad 5 E0560 "yard/no: cannot open" serve good.mr \
 
 reads 3 E0320 "plain: no dataset" plain
 bad 3 E0320 "plain: no dataset" verify plain
+bad 3 E0320 "plain: no dataset" withdraw plain --group donor1
 bad 3 E0453 "plain: is there already and holds 'list.txt'" ingest good -o plain
 bad 2 E0701 "plain: holds other things" train small.yaml good.mr -o plain -q
 bad 3 E0400 "list.txt" inspect plain/list.txt
