@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# An ingest that is killed, or refused by the system, at every single call
-# that changes its dataset; then the same command again. In the end the
-# dataset is byte by byte that of an ingest that was left alone, `verify` says
-# it is sound, and nothing else lies in it.
+# A command that makes a generation is killed, or refused by the system, at
+# every single call that changes its dataset; then the same command runs again.
+# In the end the dataset is byte by byte that of a command that was left alone,
+# `verify` says it is sound, and nothing else lies in it.
 #
 #   kill.sh KILLS [STEP [DONE]]     run by ./dev kill and, in part, by ctest
 #
@@ -26,9 +26,25 @@ strace -f -qq -o trace -e trace=none true 2>log ||
 "$MAKE_INPUT" cells second 20 # the first 12 are the same
 "$MAKE_INPUT" cells many 240
 
-ingest() { # SOURCE DATASET THREADS
-    "$MILLRACE" ingest "$1" -o "$2" -j "$3" -q --group '{group}_*' \
-        --shard-size 70k
+ingest() { # SOURCE DATASET THREADS [BEFORE THE PROGRAM...]
+    source=$1
+    dataset=$2
+    threads=$3
+    shift 3
+    "$@" "$MILLRACE" ingest "$source" -o "$dataset" -j "$threads" -q \
+        --group '{group}_*' --shard-size 70k
+}
+# The four generations, each out of the one before: two ingests, a donor
+# withdrawn, and all as it was in the second.
+act() { # GENERATION DATASET [BEFORE THE PROGRAM...]
+    name=$1
+    dataset=$2
+    shift 2
+    case $name in
+    first | second) ingest "$name" "$dataset" 1 "$@" ;;
+    third) "$@" "$MILLRACE" withdraw "$dataset" --group donor1 -q ;;
+    fourth) "$@" "$MILLRACE" rollback "$dataset@2" -q ;;
+    esac
 }
 # History tells who did what and when; all else is a function of the input.
 same() { # WHAT CALM DATASET
@@ -48,13 +64,13 @@ whole() { # WHAT DATASET
             cat log
             fail "$1: what it left is not sound"
         }
-    elif [ -d "$2" ] && [ -e "$2/index.000002.mri" ]; then
-        fail "$1: a generation is lost"
+    elif [ "$generation" != first ]; then
+        fail "$1: the generations before are lost"
     fi
 }
 begin() { # DATASET: as it is before the command that is disturbed
     rm -rf "$1"
-    [ "$generation" = first ] || cp -a first.mr "$1"
+    [ "$generation" = first ] || cp -a "$before.mr" "$1"
 }
 # The calls of the main thread, one a line: number of its kind, kind.
 calls_of() { # CALL: how often, and from which on the dataset is meant
@@ -77,10 +93,8 @@ one() { # CALL N HOW STRACE'S WORD
     begin x.mr
     code=0
     {
-        strace -f -qq -o /dev/null -e trace="$1" \
-            -e inject="$1:$4:when=$2" "$MILLRACE" ingest "$generation" \
-            -o x.mr -j 1 -q --group '{group}_*' --shard-size 70k \
-            >out 2>&1 || code=$?
+        act "$generation" x.mr strace -f -qq -o /dev/null -e trace="$1" \
+            -e inject="$1:$4:when=$2" >out 2>&1 || code=$?
     } 2>/dev/null
     case $3/$code in
     KILL/137) outcome=killed ;;
@@ -96,7 +110,7 @@ one() { # CALL N HOW STRACE'S WORD
         ;;
     esac
     whole "$what" x.mr
-    ingest "$generation" x.mr 1 >out 2>&1 || {
+    act "$generation" x.mr >out 2>&1 || {
         cat out
         fail "$what: does not go on"
     }
@@ -104,14 +118,13 @@ one() { # CALL N HOW STRACE'S WORD
     echo "$what: $outcome" >>"$notes"
 }
 
-ingest first first.mr 1 >/dev/null
-cp -a first.mr second.mr
-ingest second second.mr 1 >/dev/null
-for generation in first second; do
+before=
+for generation in first second third fourth; do
+    [ "$generation" = first ] || cp -a "$before.mr" "$generation.mr"
+    act "$generation" "$generation.mr" >/dev/null
     begin x.mr
-    strace -f -y -qq -o trace -e trace="$(echo "$changing" | tr ' ' ,)" \
-        "$MILLRACE" ingest "$generation" -o x.mr -j 1 -q \
-        --group '{group}_*' --shard-size 70k >/dev/null
+    act "$generation" x.mr strace -f -y -qq -o trace \
+        -e trace="$(echo "$changing" | tr ' ' ,)" >/dev/null
     same "traced" "$generation.mr" x.mr
     main=$(awk '{ print $1; exit }' trace)
     at=0
@@ -129,19 +142,24 @@ for generation in first second; do
             done
         done
     done
+    before=$generation
 done
 # One that did not hold has ended the script.
-holds() { # OUTCOME
-    grep -c ": $1\$" "$notes" || :
+row() { # WHAT OUTCOME
+    printf '| %s' "$1"
+    for generation in first second third fourth; do
+        printf ' | %s' "$(grep -c "^$generation .*: $2\$" "$notes" || :)"
+    done
+    echo ' | 0 |'
 }
-echo '| what happened to an ingest | times | dataset not as by a calm one |'
-echo '|---|---|---|'
-echo "| killed at each call that changes files, -j 1 | $(holds killed) | 0 |"
-echo "| such a call says ENOSPC, EIO or EINTR: a numbered error, exit 1 to 9" \
-    "| $(holds refused) | 0 |"
-echo "| the same, and it was tried again or did not matter: exit 0" \
-    "| $(holds borne) | 0 |"
+echo '| at each call that changes files, one thread | ingest | ingest more' \
+    '| withdraw | rollback | not as a calm one |'
+echo '|---|---|---|---|---|---|'
+row "killed" killed
+row "ENOSPC, EIO, EINTR: a numbered error, exit 1 to 9" refused
+row "the same: tried again or of no matter, exit 0" borne
 
+generation=first
 # At random moments, with eight threads; every second one twice.
 ingest many many.mr 1 >/dev/null
 began=$(date +%s%N)
@@ -169,4 +187,6 @@ while [ "$killed" -lt "$kills" ]; do
     }
     same "killed after $moment s, seed $SEED" many.mr x.mr
 done
-echo "| killed at a random moment, -j 8, seed $SEED | $killed | 0 |"
+echo
+echo "Ingest with eight threads, killed at a random moment (seed $SEED):" \
+    "$killed times, 0 not as a calm one."
