@@ -171,7 +171,7 @@ killed=0
 late=0
 while [ "$killed" -lt "$kills" ]; do
     rm -rf x.mr
-    for again in 1 2; do
+    for _ in 1 2; do
         if kill_within 0 "$calm" "$MILLRACE" ingest many -o x.mr -j 8 -q \
             --group '{group}_*' --shard-size 70k; then
             killed=$((killed + 1))
