@@ -271,11 +271,10 @@ lay_out(mri_encoded *e, const mri_sample_in *sample, mr_diag *diag)
 }
 
 /* What the sample looks like to a stream: its fields' hashes and its class. */
-static uint64_t
-content_of(const mri_encoded *e, const mri_sample_in *sample)
+uint64_t
+mri_content_of(const mri_encoded *e, const char *class_name)
 {
     mri_xxh3_state *s = mri_xxh3_begin();
-    const char *class_name = sample->class_name;
     uint64_t hash;
 
     if (s == NULL) {
@@ -320,7 +319,7 @@ mri_encode(mri_encoded **out, const mri_sample_in *sample, mr_diag *diag)
     e->row.n_grid = (uint16_t)e->grid_count;
     e->row.class_index = sample->class_index;
     e->row.group = mri_group_hash(sample->group);
-    e->row.content = content_of(e, sample);
+    e->row.content = mri_content_of(e, sample->class_name);
     e->row.key = mri_xxh3(sample->key, strlen(sample->key));
     *out = e;
     return MR_OK;

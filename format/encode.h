@@ -33,4 +33,7 @@ struct mri_encoded {
     uint64_t raw_bytes;
 };
 
+/* The content hash of its row; class_name may be NULL. 0: no memory. */
+uint64_t mri_content_of(const mri_encoded *e, const char *class_name);
+
 #endif

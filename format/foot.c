@@ -159,18 +159,18 @@ read_toc_row(mri_foot *foot, const uint8_t *row, uint64_t at, mr_diag *diag)
     return MR_OK;
 }
 
+static const struct {
+    mri_table id;
+    uint32_t row_bytes;
+} known[] = {{MRI_TABLE_SAMPLES, MRI_SAMPLE_ROW},
+             {MRI_TABLE_GRIDS, MRI_GRID_ROW},
+             {MRI_TABLE_CHUNKS, MRI_CHUNK_ROW},
+             {MRI_TABLE_MOMENTS, MRI_MOMENT_ROW},
+             {MRI_TABLE_SCHEMA, 1}};
+
 static mr_err
 check_known_tables(const mri_foot *foot, const mri_tail *tail, mr_diag *diag)
 {
-    static const struct {
-        mri_table id;
-        uint32_t row_bytes;
-    } known[] = {{MRI_TABLE_SAMPLES, MRI_SAMPLE_ROW},
-                 {MRI_TABLE_GRIDS, MRI_GRID_ROW},
-                 {MRI_TABLE_CHUNKS, MRI_CHUNK_ROW},
-                 {MRI_TABLE_MOMENTS, MRI_MOMENT_ROW},
-                 {MRI_TABLE_SCHEMA, 1}};
-
     for (size_t i = 0; i < MRI_COUNT(known); i++) {
         if (foot->tables[known[i].id].row_bytes != known[i].row_bytes) {
             return damaged(diag, foot->off,
@@ -314,4 +314,42 @@ mr_err
 mri_foot_check_all(const mri_foot *foot, mr_diag *diag)
 {
     return check_span(foot, 0, foot->len, diag);
+}
+
+bool
+mri_foot_find(mri_tail *tail, const uint8_t *base, uint64_t left,
+              uint64_t foot_off)
+{
+    const uint64_t toc = MRI_COUNT(known) * MRI_TOC_ROW;
+    uint64_t len = 0, samples = left >= toc ? mri_get64(base + 16) : 0;
+    uint32_t pages;
+
+    if (samples == 0 || samples > UINT32_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < MRI_COUNT(known); i++) {
+        const uint8_t *row = base + i * MRI_TOC_ROW;
+        uint64_t bytes, end;
+
+        if (mri_get32(row) != known[i].id ||
+            mri_get32(row + 4) != known[i].row_bytes ||
+            !mri_mul(mri_get64(row + 16), known[i].row_bytes, &bytes) ||
+            !mri_add(mri_get64(row + 8), bytes, &end) || end > left) {
+            return false;
+        }
+        len = end > len ? end : len;
+    }
+    len = mri_round_up(len, MRI_ALIGN);
+    pages = (uint32_t)((len + MRI_FOOT_PAGE - 1) / MRI_FOOT_PAGE);
+    if (len > left || (uint64_t)pages * 8 > left - len ||
+        mri_xxh3(base, page_bytes(len, 0)) != mri_get64(base + len)) {
+        return false;
+    }
+    *tail = (mri_tail){.foot_off = foot_off,
+                       .foot_len = len + (uint64_t)pages * 8,
+                       .toc_rows = MRI_COUNT(known),
+                       .pages = pages,
+                       .samples = (uint32_t)samples};
+    return hash_of(base, (size_t)toc, base + len, (size_t)pages * 8,
+                   &tail->hash);
 }

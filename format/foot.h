@@ -86,6 +86,14 @@ uint64_t mri_foot_rows(const mri_foot *foot, mri_table table);
 /* Check every page; at most one error is reported. */
 MR_USE_RESULT mr_err mri_foot_check_all(const mri_foot *foot, mr_diag *diag);
 
+/*
+ * The tail that would go with a foot at `base`, both tails being lost: true if
+ * `left` bytes from there on hold a table of contents, its tables and page
+ * hashes that agree with its first page.
+ */
+bool mri_foot_find(mri_tail *tail, const uint8_t *base, uint64_t left,
+                   uint64_t foot_off);
+
 /* Size of a shard file whose foot ends at `end`. */
 uint64_t mri_shard_file_size(uint64_t end);
 

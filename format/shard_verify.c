@@ -9,6 +9,7 @@
  */
 #include "chunk.h"
 #include "frame.h"
+#include "prove.h"
 #include "shard_read.h"
 
 #include <mri/alloc.h>
@@ -262,14 +263,15 @@ check_meta(verifier *v, uint32_t row, const mri_sample_row *sample,
 }
 
 static mr_err
-check_array(verifier *v, const mri_grid_row *g, mr_diag *diag)
+prove_array(const mri_shard *s, const mri_grid_row *g, mri_bytes *pixels,
+            mr_scratch *scratch, mr_diag *diag)
 {
     uint64_t shape[MR_MAX_RANK], bytes = mri_grid_bytes(g);
     mr_tensor t;
     mr_err err;
 
-    v->pixels.len = 0;
-    if (!mri_bytes_reserve(&v->pixels, (size_t)bytes)) {
+    pixels->len = 0;
+    if (!mri_bytes_reserve(pixels, (size_t)bytes)) {
         return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE,
                         "no memory for a field of %llu bytes",
                         (unsigned long long)bytes);
@@ -277,9 +279,9 @@ check_array(verifier *v, const mri_grid_row *g, mr_diag *diag)
     for (unsigned i = 0; i < MR_MAX_RANK; i++) {
         shape[i] = g->dims[i];
     }
-    t = mr_tensor_of(v->pixels.data, (mr_dtype)g->dtype, g->ndim, shape);
-    err = mri_shard_read_box(v->shard, g, NULL, &t, v->scratch, diag);
-    if (err == MR_OK && mri_xxh3(v->pixels.data, (size_t)bytes) != g->content) {
+    t = mr_tensor_of(pixels->data, (mr_dtype)g->dtype, g->ndim, shape);
+    err = mri_shard_read_box(s, g, NULL, &t, scratch, diag);
+    if (err == MR_OK && mri_xxh3(pixels->data, (size_t)bytes) != g->content) {
         err = mri_fail(diag, MRI_E_CHECKSUM, MR_NOWHERE,
                        "a field does not decode to the values that were "
                        "written");
@@ -287,17 +289,18 @@ check_array(verifier *v, const mri_grid_row *g, mr_diag *diag)
     return err;
 }
 
-static mr_err
-check_field(verifier *v, const mri_grid_row *g, mr_diag *diag)
+mr_err
+mri_shard_prove(const mri_shard *s, const mri_grid_row *g, mri_bytes *pixels,
+                mr_scratch *scratch, mr_diag *diag)
 {
     const uint8_t *p;
     size_t bytes;
     mr_err err;
 
     if (g->encoding == MR_ENC_CHUNKS) {
-        return check_array(v, g, diag);
+        return prove_array(s, g, pixels, scratch, diag);
     }
-    err = mri_shard_read_verbatim(v->shard, g, &p, &bytes, v->scratch, diag);
+    err = mri_shard_read_verbatim(s, g, &p, &bytes, scratch, diag);
     /* What a JPEG decodes to is the decoder's affair; plain bytes are not. */
     if (err == MR_OK && g->encoding == MR_ENC_BYTES &&
         mri_xxh3(p, bytes) != g->content) {
@@ -335,7 +338,8 @@ check_samples(verifier *v)
             for (uint32_t i = 0; err == MR_OK && i < sample.n_grid; i++) {
                 err = mri_shard_grid(v->shard, &sample, i, &g, &diag);
                 if (err == MR_OK) {
-                    err = check_field(v, &g, &diag);
+                    err = mri_shard_prove(v->shard, &g, &v->pixels, v->scratch,
+                                          &diag);
                 }
             }
         }

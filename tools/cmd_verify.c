@@ -84,7 +84,11 @@ print_thing(const char *thing, const mri_dataset_verified *v, uint64_t newer,
                  mri_text_bytes(v->shards.bytes), mri_text_seconds(seconds),
                  mri_text_bytes((uint64_t)rate), verdict);
     if (v->damages != 0) {
-        (void)printf("  %s places, listed above\n", mri_text_count(v->damages));
+        (void)printf("  %s places, listed above%s\n",
+                     mri_text_count(v->damages),
+                     v->damages != newer ? "; 'millrace salvage' brings back "
+                                           "what is intact"
+                                         : "");
     }
     if (v->orphans != 0) {
         (void)printf("  %s files that no generation names (left by an "
@@ -163,7 +167,9 @@ mri_cmd_verify(int argc, char **argv)
         .summary = "read every byte of a dataset and prove it",
         .examples = "  millrace verify cells.mr\n"
                     "      exit 0: every byte is as it was written; 3: the "
-                    "damage is listed;\n      9: written by a newer millrace\n"
+                    "damage is listed\n      ('millrace salvage' brings back "
+                    "what is intact); 9: written by a newer\n      "
+                    "millrace\n"
                     "  millrace verify cells.mr/shards/3f/3f*.mrs\n"
                     "      a single shard\n",
         .details = "Manifests and their chain, indices, every shard of every "

@@ -23,6 +23,8 @@ static const verb verbs[] = {
     {"withdraw", mri_cmd_withdraw,
      "take samples or whole groups out of a dataset"},
     {"rollback", mri_cmd_rollback, "bring an older generation's content back"},
+    {"salvage", mri_cmd_salvage,
+     "what is intact in damaged shards, as a new dataset"},
     {"export", mri_cmd_export, "bring a dataset back to ordinary files"},
     {"batch", mri_cmd_batch,
      "compute batches: shapes, hashes, pictures, tensors"},

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * prove.h - that a field decodes to the values that were written.
+ */
+#ifndef MRI_PROVE_H
+#define MRI_PROVE_H
+
+#include "shard_read.h"
+
+/*
+ * Read all of a field and compare its hash. Of a JPEG only the bytes are
+ * checked: what it decodes to is the decoder's affair.
+ * errors  MR_ECORRUPT, MR_EVERSION, MR_EIO, MR_ENOMEM
+ */
+MR_USE_RESULT mr_err mri_shard_prove(const mri_shard *s, const mri_grid_row *g,
+                                     mri_bytes *pixels, mr_scratch *scratch,
+                                     mr_diag *diag);
+
+#endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* salvage_source.c - a shard, or all shards of a folder that may be hurt. */
+#include "salvage_source.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+#include <mri/file.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+/* Takes the path. */
+static mr_err
+add_shard(mri_salvage_source *s, char *path, const mri_shard_ref *ref,
+          mr_diag *diag)
+{
+    mri_salvage_shard *grown =
+        path != NULL ? mri_resize(s->shards, s->count + 1, sizeof *grown)
+                     : NULL;
+    struct stat st;
+
+    if (grown == NULL) {
+        mri_free(path);
+        return no_memory(diag);
+    }
+    s->shards = grown;
+    grown[s->count] = (mri_salvage_shard){.path = path};
+    if (ref != NULL) {
+        grown[s->count].has_ref = true;
+        grown[s->count].ref = *ref;
+    }
+    s->count++;
+    s->bytes += stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    return MR_OK;
+}
+
+static bool
+listed(const mri_salvage_source *s, const char *path)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (strcmp(s->shards[i].path, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The newest manifest that can be read. */
+static mr_err
+find_manifest(mri_salvage_source *s, const char *dir, mr_diag *diag)
+{
+    uint64_t latest;
+    mr_err err = mri_generation_latest(dir, &latest, diag);
+
+    for (uint64_t g = latest; err == MR_OK && g > 0 && s->manifest == NULL;
+         g--) {
+        char *path = mri_manifest_path(dir, g);
+        mri_bytes b = {0};
+        mr_err got = path != NULL
+                         ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag)
+                         : no_memory(diag);
+
+        if (got == MR_OK) {
+            got = mri_manifest_parse(&s->manifest, b.data, b.len, diag);
+            mri_diag_in(got != MR_OK ? diag : NULL, path);
+        }
+        mri_bytes_release(&b);
+        mri_free(path);
+        err = got == MR_ENOMEM || got == MR_EVERSION ? got : MR_OK;
+        s->older = s->older || got != MR_OK;
+        if (latest - g > 999) {
+            break; /* a name like manifest.99999999.pb is nobody's */
+        }
+    }
+    if (err == MR_OK) {
+        mri_diag_clear(diag);
+    }
+    return err;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+    return strcmp(((const mri_salvage_shard *)a)->path,
+                  ((const mri_salvage_shard *)b)->path);
+}
+
+/* Every shards/ab/NAME.mrs that is not listed yet, in order of name. */
+static mr_err
+walk_shards(mri_salvage_source *s, const char *dir, unsigned depth,
+            mr_diag *diag)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    mr_err err = MR_OK;
+
+    while (err == MR_OK && d != NULL && (e = readdir(d)) != NULL) {
+        size_t n = strlen(e->d_name);
+        char *path;
+
+        if (e->d_name[0] == '.') {
+            continue;
+        }
+        path = mri_path_join(dir, e->d_name);
+        if (path == NULL) {
+            err = no_memory(diag);
+        } else if (depth == 0) {
+            err = walk_shards(s, path, 1, diag);
+        } else if (n > 4 && strcmp(e->d_name + n - 4, ".mrs") == 0 &&
+                   !listed(s, path)) {
+            err = add_shard(s, path, NULL, diag);
+            path = NULL;
+        }
+        mri_free(path);
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    return err;
+}
+
+static mr_err
+list_shards(mri_salvage_source *s, const char *dir, mr_diag *diag)
+{
+    char *shards = mri_path_join(dir, "shards");
+    size_t named;
+    mr_err err = shards != NULL ? MR_OK : no_memory(diag);
+
+    for (size_t i = 0;
+         err == MR_OK && s->manifest != NULL && i < s->manifest->n_shards;
+         i++) {
+        mri_shard_ref ref;
+
+        mri_dataset_shard_ref(s->manifest, i, &ref);
+        err = add_shard(s, mri_shard_path(dir, ref.id), &ref, diag);
+    }
+    named = s->count;
+    if (err == MR_OK && (s->manifest == NULL || s->older)) {
+        err = walk_shards(s, shards, 0, diag);
+    }
+    if (s->count > named) {
+        qsort(s->shards + named, s->count - named, sizeof *s->shards, by_name);
+    }
+    mri_free(shards);
+    return err;
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+    const mri_live *x = a, *y = b;
+
+    if (x->shard != y->shard) {
+        return x->shard < y->shard ? -1 : 1;
+    }
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* All samples of the generation with their splits. */
+static mr_err
+read_index(mri_salvage_source *s, const mr_dataset *ds, mr_diag *diag)
+{
+    uint64_t n = mr_dataset_count(ds), rank;
+    mr_err err = mri_index_check_all(&ds->index, diag);
+
+    if (err != MR_OK) {
+        return err;
+    }
+    s->live = mri_alloc((size_t)n, sizeof *s->live);
+    if (s->live == NULL) {
+        return no_memory(diag);
+    }
+    s->live_count = (size_t)n;
+    for (uint64_t i = 0; err == MR_OK && i < n; i++) {
+        mri_index_entry e;
+
+        err = mri_index_at(&ds->index, i, &e, diag);
+        if (err == MR_OK) {
+            memcpy(s->live[i].uid, e.uid, MR_UID_BYTES);
+            s->live[i].shard = e.shard;
+            s->live[i].row = e.row;
+            s->live[i].split = UINT32_MAX;
+        }
+    }
+    for (uint32_t k = 0; err == MR_OK && k < mr_dataset_splits(ds); k++) {
+        for (uint64_t i = 0; err == MR_OK && i < mr_dataset_split_count(ds, k);
+             i++) {
+            err = mr_dataset_split_at(ds, k, i, &rank, diag);
+            if (err == MR_OK && rank < n) {
+                s->live[rank].split = k;
+            }
+        }
+    }
+    if (err == MR_OK && n != 0) {
+        qsort(s->live, (size_t)n, sizeof *s->live, by_place);
+    }
+    s->has_index = err == MR_OK;
+    return err;
+}
+
+/* Of the manifest found; not having it costs names, so no error. */
+static mr_err
+find_index(mri_salvage_source *s, const char *dir, mr_diag *diag)
+{
+    mr_dataset *ds = NULL;
+    mri_bytes name = {0};
+    mr_err err;
+
+    if (!mri_bytes_text(&name, "%s@%llu", dir,
+                        (unsigned long long)s->manifest->generation)) {
+        return no_memory(diag);
+    }
+    err = mr_dataset_open(&ds, (const char *)name.data, diag);
+    if (err == MR_OK) {
+        err = read_index(s, ds, diag);
+    }
+    mr_dataset_close(ds);
+    mri_bytes_release(&name);
+    if (err != MR_OK && err != MR_ENOMEM) {
+        mri_free(s->live);
+        s->live = NULL;
+        s->live_count = 0;
+        mri_diag_clear(diag);
+        err = MR_OK;
+    }
+    return err;
+}
+
+static mr_err
+list_withdrawn(mri_salvage_source *s, mr_diag *diag)
+{
+    const ProtobufCBinaryData *list = &s->manifest->withdrawn;
+
+    s->withdrawn_count = list->len / MRI_WITHDRAWN_BYTES;
+    s->withdrawn = mri_alloc(s->withdrawn_count, sizeof *s->withdrawn);
+    if (s->withdrawn == NULL) {
+        return no_memory(diag);
+    }
+    for (size_t i = 0; i < s->withdrawn_count; i++) {
+        const uint8_t *p = list->data + i * MRI_WITHDRAWN_BYTES;
+
+        memcpy(s->withdrawn[i].uid, p, MR_UID_BYTES);
+        s->withdrawn[i].key = mri_get64(p + MR_UID_BYTES);
+        s->withdrawn[i].group = mri_get64(p + MR_UID_BYTES + 8);
+    }
+    return MR_OK;
+}
+
+static mr_err
+open_folder(mri_salvage_source *s, const char *dir, mr_diag *diag)
+{
+    mr_err err = find_manifest(s, dir, diag);
+
+    s->folder = true;
+    if (err == MR_OK) {
+        err = list_shards(s, dir, diag);
+    }
+    if (err == MR_OK && s->count == 0) {
+        err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
+                       "no dataset: there is no shard in it");
+        mri_diag_in(diag, dir);
+    }
+    if (err == MR_OK && s->manifest != NULL) {
+        err = list_withdrawn(s, diag);
+    }
+    if (err == MR_OK && s->manifest != NULL && !s->older) {
+        err = find_index(s, dir, diag);
+    }
+    return err;
+}
+
+mr_err
+mri_salvage_source_open(mri_salvage_source *s, const char *path, mr_diag *diag)
+{
+    struct stat st;
+    mr_err err;
+
+    *s = (mri_salvage_source){0};
+    if (stat(path, &st) != 0) {
+        err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
+                       strerror(errno));
+        mri_diag_in(diag, path);
+        return err;
+    }
+    if (S_ISDIR(st.st_mode)) {
+        return open_folder(s, path, diag);
+    }
+    if (S_ISREG(st.st_mode)) {
+        return add_shard(s, mri_strdup(path), NULL, diag);
+    }
+    err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
+                   "this is neither a file nor a folder");
+    mri_diag_in(diag, path);
+    return err;
+}
+
+void
+mri_salvage_source_close(mri_salvage_source *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        mri_free(s->shards[i].path);
+    }
+    mri_free(s->shards);
+    mri_free(s->live);
+    mri_free(s->withdrawn);
+    mri_manifest_free(s->manifest);
+    *s = (mri_salvage_source){0};
+}
+
+static int
+withdrawn_order(const void *uid, const void *one)
+{
+    return memcmp(uid, ((const mri_withdrawn *)one)->uid, MR_UID_BYTES);
+}
+
+bool
+mri_salvage_withdrawn(const mri_salvage_source *s,
+                      const uint8_t uid[MR_UID_BYTES])
+{
+    return s->withdrawn_count != 0 &&
+           bsearch(uid, s->withdrawn, s->withdrawn_count, sizeof *s->withdrawn,
+                   withdrawn_order) != NULL;
+}
+
+size_t
+mri_salvage_live_from(const mri_salvage_source *s, uint32_t shard, uint64_t row)
+{
+    size_t low = 0, high = s->live_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const mri_live *l = &s->live[middle];
+
+        if (l->shard < shard || (l->shard == shard && l->row < row)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
