@@ -3,12 +3,16 @@
 #include "dataset_read.h"
 
 #include <mri/alloc.h>
+#include <mri/dataset.h>
 #include <mri/error.h>
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Samples between two looks at one that is coming: long enough for a miss. */
+#define FORESEEN_STEP 3u
 
 uint64_t
 mr_dataset_count(const mr_dataset *ds)
@@ -379,6 +383,51 @@ mr_dataset_read(const mr_dataset *ds, uint64_t rank, uint32_t i,
 
     return err == MR_OK ? mri_shard_read_box(s, &g, box, out, scratch, diag)
                         : err;
+}
+
+/* The shard of a rank if it is open, by an entry that is not proven. */
+static const mri_shard *
+likely_shard(const mr_dataset *ds, uint64_t rank, uint32_t *row)
+{
+    const uint8_t *p = mri_index_peek(&ds->index, rank);
+    uint32_t shard;
+
+    if (p == NULL) {
+        return NULL;
+    }
+    shard = mri_get32(p + 16);
+    *row = mri_get32(p + 20);
+    return shard < ds->manifest->n_shards
+               ? atomic_load_explicit(&ds->slots[shard].shard,
+                                      memory_order_acquire)
+               : NULL;
+}
+
+void
+mri_dataset_foresee(const mr_dataset *ds, const uint64_t *ranks, size_t left)
+{
+    const mri_shard *s;
+    const uint8_t *entry;
+    uint32_t row;
+
+    if (left > 3 * FORESEEN_STEP) {
+        entry = mri_index_peek(&ds->index, ranks[3 * FORESEEN_STEP]);
+        if (entry != NULL) {
+            (void)*(const volatile uint8_t *)entry; /* loads find pages */
+        }
+    }
+    if (left > 2 * FORESEEN_STEP) {
+        s = likely_shard(ds, ranks[2 * FORESEEN_STEP], &row);
+        if (s != NULL) {
+            mri_shard_foresee_rows(s, row);
+        }
+    }
+    if (left > FORESEEN_STEP) {
+        s = likely_shard(ds, ranks[FORESEEN_STEP], &row);
+        if (s != NULL) {
+            mri_shard_foresee_frame(s, row);
+        }
+    }
 }
 
 mr_err

@@ -192,6 +192,42 @@ every_sample_is_found_by_rank_and_by_uid(void **state)
     mr_dataset_close(ds);
 }
 
+/* Any rank may be given, before and after shards are open. */
+static void
+looking_ahead_changes_nothing(void **state)
+{
+    enum { N = 300 };
+    mr_dataset *ds = open_dataset("");
+    mr_scratch *scratch = mr_scratch_open();
+    uint64_t ranks[N], seed = 8;
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        ranks[i] = scratch_random(&seed) % 150;
+    }
+    ranks[0] = ranks[5] = UINT64_MAX;
+    for (int i = 0; i < N; i++) {
+        uint16_t got[60];
+        const uint64_t shape[] = {6, 5, 2};
+        mr_tensor t = mr_tensor_of(got, MR_U16, 3, shape);
+        mr_field f;
+        mr_diag d = {0};
+
+        mri_dataset_foresee(ds, ranks + i, (size_t)(N - i));
+        if (ranks[i] >= 140) {
+            assert_fails(
+                mr_dataset_read(ds, ranks[i], 0, NULL, &t, scratch, &d),
+                MR_EARG);
+            continue;
+        }
+        assert_ok(mr_dataset_read(ds, ranks[i], 0, NULL, &t, scratch, &d), &d);
+        assert_ok(mr_dataset_field(ds, ranks[i], 0, &f, &d), &d);
+        assert_true(mri_xxh3(got, sizeof got) == f.content);
+    }
+    mr_scratch_close(scratch);
+    mr_dataset_close(ds);
+}
+
 static void
 splits_partition_the_samples_by_whole_donors(void **state)
 {
@@ -643,6 +679,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(every_sample_is_found_by_rank_and_by_uid),
+        T(looking_ahead_changes_nothing),
         T(splits_partition_the_samples_by_whole_donors),
         T(statistics_are_those_of_the_split),
         T(a_generation_stays_what_it_was_when_another_is_added),

@@ -273,6 +273,14 @@ mri_index_at(const mri_index *x, uint64_t rank, mri_index_entry *out,
     return err;
 }
 
+const uint8_t *
+mri_index_peek(const mri_index *x, uint64_t rank)
+{
+    return rank < x->count ? x->base + MRI_INDEX_HEAD + x->entries_off +
+                                 rank * MRI_INDEX_ENTRY
+                           : NULL;
+}
+
 mr_err
 mri_index_rank(const mri_index *x, uint32_t split, uint64_t i, uint64_t *rank,
                mr_diag *diag)

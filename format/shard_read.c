@@ -47,21 +47,75 @@ named(const mri_shard *s, mr_err err, mr_diag *diag)
 
 /* Grid and chunk rows are named by the row before them, so reading a small
  * record is a chain of cache misses. Where all samples have as many rows, as
- * they mostly do, those of this one are known at once: ask for them now. A
- * guess that fails costs nothing. */
-static void
-foresee_rows(const mri_foot *foot, mri_table table, uint32_t sample)
+ * they mostly do, the first of this one is known at once. NULL: there is none;
+ * a guess that fails is a row of another sample. */
+static const uint8_t *
+likely_row(const mri_foot *foot, mri_table table, uint32_t sample)
 {
     uint64_t rows = foot->tables[table].rows;
     uint64_t samples = foot->tables[MRI_TABLE_SAMPLES].rows;
-    size_t bytes = foot->tables[table].row_bytes;
-    const uint8_t *p;
 
-    if (sample < samples && rows >= samples) {
-        p = foot->base + foot->tables[table].off +
-            sample * (rows / samples) * bytes;
-        __builtin_prefetch(p);
-        __builtin_prefetch(p + bytes - 1);
+    if (sample >= samples || rows < samples) {
+        return NULL;
+    }
+    return foot->base + foot->tables[table].off +
+           sample * (rows / samples) * foot->tables[table].row_bytes;
+}
+
+/* A load whose value nobody waits for. CPUs drop a prefetch that misses the
+ * TLB, and at random nearly all do; a load looks the page up. */
+static void
+touch(const uint8_t *p)
+{
+    (void)*(const volatile uint8_t *)p;
+}
+
+static void
+foresee_row(const mri_foot *foot, mri_table table, uint32_t sample)
+{
+    const uint8_t *p = likely_row(foot, table, sample);
+
+    if (p != NULL) { /* ends in another line than it begins, mostly */
+        touch(p);
+        touch(p + foot->tables[table].row_bytes - 1);
+    }
+}
+
+/* A small frame's lines all at once, before its head is looked at. */
+static void
+foresee_frame(const uint8_t *p, uint64_t bytes)
+{
+    uint64_t n = bytes < FORESEEN_BYTES ? bytes : FORESEEN_BYTES;
+
+    touch(p);
+    touch(p + n - 1);
+    for (uint64_t i = 0; i < n; i += MRI_ALIGN) {
+        __builtin_prefetch(p + i);
+    }
+}
+
+void
+mri_shard_foresee_rows(const mri_shard *s, uint32_t sample)
+{
+    foresee_row(&s->foot, MRI_TABLE_SAMPLES, sample);
+    foresee_row(&s->foot, MRI_TABLE_GRIDS, sample);
+    foresee_row(&s->foot, MRI_TABLE_CHUNKS, sample);
+}
+
+void
+mri_shard_foresee_frame(const mri_shard *s, uint32_t sample)
+{
+    const uint8_t *p = likely_row(&s->foot, MRI_TABLE_CHUNKS, sample);
+    mri_chunk_row row;
+    uint64_t bytes;
+
+    if (p == NULL || s->file.map == NULL) {
+        return;
+    }
+    mri_chunk_row_get(&row, p); /* not proven: good enough for a guess */
+    bytes = (uint64_t)MRI_FRAME_HEAD + row.stored_len;
+    if (row.file_off < s->file.size && bytes < s->file.size - row.file_off) {
+        foresee_frame(s->file.map + row.file_off, bytes);
     }
 }
 
@@ -72,8 +126,7 @@ mri_shard_sample(const mri_shard *s, uint32_t row, mri_sample_row *out,
     const uint8_t *p;
     mr_err err;
 
-    foresee_rows(&s->foot, MRI_TABLE_GRIDS, row);
-    foresee_rows(&s->foot, MRI_TABLE_CHUNKS, row);
+    mri_shard_foresee_rows(s, row);
     err = mri_foot_row(&s->foot, MRI_TABLE_SAMPLES, row, &p, diag);
     if (err == MR_OK) {
         mri_sample_row_get(out, p);
@@ -147,17 +200,6 @@ chunk_row(const mri_shard *s, uint64_t i, mri_chunk_row *out, mr_diag *diag)
         mri_chunk_row_get(out, p);
     }
     return err;
-}
-
-/* A small frame's lines all at once, before its head is looked at. */
-static void
-foresee_frame(const uint8_t *p, uint64_t bytes)
-{
-    uint64_t n = bytes < FORESEEN_BYTES ? bytes : FORESEEN_BYTES;
-
-    for (uint64_t i = 0; i < n; i += MRI_ALIGN) {
-        __builtin_prefetch(p + i);
-    }
 }
 
 /* The stored bytes of a chunk, proven to be those of its row. */

@@ -27,6 +27,10 @@ struct mr_scratch {
 
 MR_USE_RESULT mr_err mri_shard_sample(const mri_shard *s, uint32_t row,
                                       mri_sample_row *out, mr_diag *diag);
+/* Ask the memory for what reading a sample will touch, as far as it can be
+ * guessed: its rows; then, when they have come, its first frame. */
+void mri_shard_foresee_rows(const mri_shard *s, uint32_t sample);
+void mri_shard_foresee_frame(const mri_shard *s, uint32_t sample);
 /* Grid `i` of a sample, proven sound. */
 MR_USE_RESULT mr_err mri_shard_grid(const mri_shard *s,
                                     const mri_sample_row *sample, uint32_t i,

@@ -26,6 +26,14 @@ MR_USE_RESULT mr_err mri_dataset_key_hash(const mr_dataset *ds, uint64_t rank,
 /* The generation in force in a folder; 0 if it has none. */
 MR_USE_RESULT mr_err mri_generation_of(const char *dir, uint64_t *generation,
                                        mr_diag *diag);
+/*
+ * Before ranks[0] is read, when ranks[1 .. left) will follow: ask the memory
+ * for what those a few places ahead will touch. A hint for small samples that
+ * are read out of the page cache in an order that nobody can foresee; nothing
+ * is proven or changed by it, and shards that were never read are not opened.
+ */
+void mri_dataset_foresee(const mr_dataset *ds, const uint64_t *ranks,
+                         size_t left);
 /* Which split a rank belongs to, or MR_ALL_SAMPLES if to none. */
 MR_USE_RESULT mr_err mri_dataset_split_of(const mr_dataset *ds, uint64_t rank,
                                           uint32_t *split, mr_diag *diag);
