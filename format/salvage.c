@@ -365,7 +365,7 @@ take_shard(run *r, uint32_t i, mr_diag *diag)
         *diag = why;
     }
     r->report->shards++;
-    r->report->shards_hurt += r->told != 0 || !r->body.has_foot;
+    r->report->shards_hurt += r->told != 0 || r->body.worn;
     r->report->unread += r->body.unread;
     r->report->bytes += r->body.file.size;
     r->done_bytes += r->body.file.size;

@@ -416,9 +416,11 @@ mri_body_scan(mri_body *b, const mri_shard_ref *expect,
     }
     mri_diag_clear(diag);
     foot_by_tail(b);
+    b->worn = !has_head || !b->has_foot || b->unread != 0;
     err = find_frames_by_tag(b, has_head ? head : NULL, expect, diag);
     if (err == MR_OK && !b->has_foot) {
         foot_by_search(b);
     }
+    b->worn = b->worn || b->schema_at == 0;
     return err == MR_OK ? find_schema(b, schema, diag) : err;
 }

@@ -18,6 +18,7 @@ typedef struct mri_body {
     uint8_t *heap;   /* where the disk did not give all; zeros in its place */
     uint64_t unread; /* so many bytes */
     uint8_t plan_tag[16];
+    bool worn; /* head, schema frame or tails are damaged, or bytes unread */
     bool has_foot;
     mri_tail tail; /* with has_foot */
     mri_foot foot;

@@ -628,6 +628,7 @@ with_both_tails_gone_the_foot_is_found(void **state)
     try_alone(&t, p, im->bytes.len);
     assert_int_equal(t.got.saved, PER_SHARD);
     all_accounted(&t);
+    assert_int_equal(t.got.shards_hurt, 1);
     try_alone(&t, p, im->bytes.len - MRI_TAIL_SPAN);
     all_accounted(&t);
     /* and names what a damage in front of it took */

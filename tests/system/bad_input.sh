@@ -105,8 +105,8 @@ reads() { # EXIT NUMBER WORDS DATASET
 # ---- wrong flags, verbs, values ----
 
 bad 2 E0104 "no verb 'ingst'; did you mean 'ingest'" ingst
-for verb in ingest inspect verify withdraw rollback export batch serve train \
-    "eval features" \
+for verb in ingest inspect verify withdraw rollback salvage export batch serve \
+    train "eval features" \
     "eval knn" "eval plot"; do
     # shellcheck disable=SC2086 # a verb may be two words
     bad 2 E0102 "unknown option '--colour'; did you mean '--color'" \
@@ -121,6 +121,7 @@ for verb in ingest inspect verify withdraw rollback export batch serve train \
 done
 bad 2 E0101 "eval has no 'foo'" eval foo
 bad 2 E0101 "ingest needs -o DATASET" ingest good
+bad 2 E0101 "salvage needs -o DATASET" salvage good.mr
 bad 2 E0101 "export needs -o DIR" export good.mr
 bad 2 E0101 "train needs -o RUN" train dino good.mr
 bad 2 E0101 "needs -o F.mrf" eval features run good.mr
@@ -185,6 +186,7 @@ rm wrong.yaml
 
 reads 5 E0201 "nothere.mr: cannot open: No such file" nothere.mr
 bad 5 E0201 "nothere.mr: cannot open" verify nothere.mr
+bad 5 E0201 "nothere.mr: cannot open" salvage nothere.mr -o new
 bad 5 E0201 "nothere.mr: cannot open" withdraw nothere.mr --group donor1
 bad 5 E0201 "nothere.mr: cannot open" rollback nothere.mr@1
 bad 5 E0201 "nothere.mr: cannot open" inspect --diff good.mr nothere.mr
@@ -212,6 +214,10 @@ bad 5 E0560 "yard/no: cannot open" serve good.mr \
 reads 3 E0320 "plain: no dataset" plain
 bad 3 E0320 "plain: no dataset" verify plain
 bad 3 E0320 "plain: no dataset" withdraw plain --group donor1
+bad 3 E0320 "plain: no dataset: there is no shard" salvage plain -o new
+bad 3 E0346 "list.txt: not one intact sample" salvage plain/list.txt -o new
+bad 3 E0345 "plain: is there already" salvage good.mr -o plain
+bad 3 E0345 "good.mr/new: lies in the source" salvage good.mr -o good.mr/new
 bad 3 E0453 "plain: is there already and holds 'list.txt'" ingest good -o plain
 bad 2 E0701 "plain: holds other things" train small.yaml good.mr -o plain -q
 bad 3 E0400 "list.txt" inspect plain/list.txt
