@@ -127,4 +127,54 @@ done
 }
 hashes cells.mr after
 equal "batches after kills" before after
+
+# ---- killed at every call that changes the file system ----
+
+state_of() { # DATASET: generation and samples
+    echo "$(have generation "$1") $(have samples "$1")"
+}
+calls=0
+every_call() { # BASE OLD NEW VERB ARGUMENTS...
+    base=$1 old=$2 new=$3
+    shift 3
+    for call in mkdir pwrite64 ftruncate fsync link rename unlink rmdir; do
+        n=0
+        code=137
+        while [ "$code" = 137 ]; do
+            n=$((n + 1))
+            rm -rf x.mr
+            cp -r "$base" x.mr
+            code=0
+            strace -f -o /dev/null -e trace=$call \
+                -e inject=$call:signal=KILL:when=$n "$MILLRACE" "$@" -q \
+                >/dev/null 2>&1 || code=$?
+            case $(state_of x.mr) in
+            "$old" | "$new") ;;
+            *) fail "neither old nor new: $* killed at $call $n" ;;
+            esac
+            calls=$((calls + 1))
+            "$MILLRACE" "$@" -q >/dev/null || fail "no second run: $call $n"
+            expect "the second run" "$(state_of x.mr)" "$new"
+            "$MILLRACE" verify x.mr -q >out || {
+                cat out
+                fail "damaged: $* killed at $call $n"
+            }
+            [ ! -e x.mr/journal ] || fail "a journal is left: $call $n"
+            [ "$n" -lt 400 ] || fail "no end of $call"
+        done
+    done
+}
+export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" # which is a tracer too
+if strace -f -o /dev/null -e inject=mkdir:signal=KILL:when=99 \
+    "$MILLRACE" --version >/dev/null 2>&1; then
+    "$MILLRACE" ingest cells -o one.mr -q --group '{group}_*' >/dev/null
+    every_call one.mr "1 60" "2 53" withdraw x.mr spot/donor0_1.tif \
+        --group donor1
+    cp -r one.mr two.mr
+    "$MILLRACE" withdraw two.mr --group donor2 -q >/dev/null
+    every_call two.mr "2 54" "3 60" rollback x.mr@1
+    echo "$calls runs, killed at every call of eight kinds"
+else
+    echo "strace is not there, or may not trace: no kills at every call"
+fi
 echo "generations: $killed of 24 killed, SEED=$SEED"
