@@ -50,6 +50,9 @@ a_buffer_that_cannot_grow_is_unchanged(void **state)
     assert_int_equal(b.len, 4);
     assert_false(mri_bytes_reserve(&b, SIZE_MAX - 2));
     mri_bytes_release(&b);
+    assert_true(mri_bytes_reserve(&b, 0));
+    assert_non_null(b.data); /* as a place of no bytes */
+    mri_bytes_release(&b);
 }
 
 static void

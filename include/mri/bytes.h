@@ -101,6 +101,7 @@ bool mri_bytes_zero(mri_bytes *b, size_t bytes); /* append zeros */
 bool mri_bytes_u32(mri_bytes *b, uint32_t v);
 bool mri_bytes_u64(mri_bytes *b, uint64_t v);
 bool mri_bytes_text(mri_bytes *b, const char *fmt, ...) MRI_PRINTF(2, 3);
+/* Room for so many more; then `data` points somewhere, also for none. */
 bool mri_bytes_reserve(mri_bytes *b, size_t more);
 void mri_bytes_release(mri_bytes *b);
 
