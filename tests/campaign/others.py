@@ -222,7 +222,7 @@ def main():
             continue
         count, size = campaign(peer, data, flips, seed)
         rows.append(f"| {peer.name} {version(peer)} | {size} | {flips} | {count['error']} | {count['same']} "
-                    f"| {count['wrong']} | {100 * count['wrong'] / flips:.1f} % |")
+                    f"| {count['wrong']} | {100 * count['wrong'] / flips:.2f} % |")
         print(rows[-1], file=sys.stderr)
     if not rows:
         print("skipped: none of them is installed:", ", ".join(missing))
