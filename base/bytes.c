@@ -65,13 +65,13 @@ mri_bytes_reserve(mri_bytes *b, size_t more)
     size_t room = b->room;
     uint8_t *data;
 
-        if (b->data != NULL && more <= b->room - b->len) {
+    if (b->data != NULL && more <= b->room - b->len) {
         return true;
     }
     if (more > SIZE_MAX / 2 - b->len) {
         return false;
     }
-        while (room == 0 || room - b->len < more) {
+    while (room == 0 || room - b->len < more) {
         room = room < 256 ? 256 : room + room / 2;
     }
     data = mri_resize(b->data, room, 1);
