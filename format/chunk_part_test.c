@@ -51,10 +51,16 @@ random_elements(uint64_t bytes, unsigned element)
     uint64_t kind = below(4), one = scratch_random(&seed);
 
     for (uint64_t i = 0; i < bytes; i++) {
-        raw[i] = kind == 0   ? (uint8_t)(one >> 8 * (i % element))
-                 : kind == 1 ? (uint8_t)scratch_random(&seed)
-                 : i % element < element / 2 + 1 ? (uint8_t)below(4)
-                                                 : 7;
+        uint64_t v = 7;
+
+        if (kind == 0) {
+            v = one >> 8 * (i % element);
+        } else if (kind == 1) {
+            v = scratch_random(&seed);
+        } else if (i % element < element / 2 + 1) {
+            v = below(4);
+        }
+        raw[i] = (uint8_t)v;
     }
 }
 
