@@ -198,6 +198,7 @@ static mr_err
 open_slot(mr_dataset *ds, uint32_t i, mri_shard **out, mr_diag *diag)
 {
     mri_shard_slot *slot = &ds->slots[i];
+    mri_shard *opened = NULL;
     mri_shard_ref ref;
     char *path;
     mr_err err;
@@ -214,16 +215,19 @@ open_slot(mr_dataset *ds, uint32_t i, mri_shard **out, mr_diag *diag)
                        (unsigned long long)ds->manifest->generation);
         mri_diag_in(diag, path);
     } else {
-        err = mri_shard_open_with(out, path, &ref, ds->use_map, diag);
+        err = mri_shard_open_with(&opened, path, &ref, ds->use_map, diag);
     }
     mri_free(path);
     if (err == MR_OK) {
-        err = map_names(slot, *out, ds->manifest->schema, diag);
+        err = map_names(slot, opened, ds->manifest->schema, diag);
     }
-    if (err == MR_OK) {
-        atomic_store_explicit(&slot->shard, *out, memory_order_release);
+    if (err != MR_OK) {
+        mri_shard_close(opened);
+        return err;
     }
-    return err;
+    *out = opened;
+    atomic_store_explicit(&slot->shard, opened, memory_order_release);
+    return MR_OK;
 }
 
 static mr_err
