@@ -57,10 +57,22 @@ typedef struct image {
 } image;
 static image images[SHARDS];
 
+/* A place in the room; the text lives as long as the program. */
 static const char *
 in_room(const char *name)
 {
-    return scratch_path(room, name);
+    static char paths[24][1024];
+    static unsigned count;
+    const char *path = scratch_path(room, name);
+
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(paths[i], path) == 0) {
+            return paths[i];
+        }
+    }
+    assert_true(count < MRI_COUNT(paths));
+    (void)snprintf(paths[count], sizeof paths[0], "%s", path);
+    return paths[count++];
 }
 
 typedef struct inputs {
