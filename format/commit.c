@@ -29,8 +29,8 @@ no_memory(mr_diag *diag)
     return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
 }
 
-static bool
-stopped(const mri_making *c)
+bool
+mri_making_stopped(const mri_making *c)
 {
     const mr_watch *w = c->in->watch;
 
@@ -194,7 +194,7 @@ gather_units(mri_making *c, mr_diag *diag)
             }
             n += !is_withdrawn(c, c->units[n].uid);
         }
-        if (stopped(c)) {
+        if (mri_making_stopped(c)) {
             return mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
         }
     }
@@ -338,151 +338,6 @@ find_content_id(mri_making *c, mr_diag *diag)
     return MR_OK;
 }
 
-static bool
-merge_channel(mri_stats *s, const mri_moment_row *m)
-{
-    mr_moments unit = mri_moments_unit(&m->all);
-
-    if (m->channel >= s->channels) {
-        mr_channel_stats *grown =
-            mri_resize(s->channel, m->channel + 1, sizeof *grown);
-
-        if (grown == NULL) {
-            return false;
-        }
-        memset(grown + s->channels, 0,
-               (m->channel + 1 - s->channels) * sizeof *grown);
-        s->channel = grown;
-        s->channels = m->channel + 1;
-    }
-    mri_moments_merge(&s->channel[m->channel].all, &m->all);
-    mri_moments_merge(&s->channel[m->channel].nonzero, &m->nonzero);
-    mri_moments_merge(&s->channel[m->channel].unit, &unit);
-    s->channel[m->channel].non_finite += m->non_finite;
-    return true;
-}
-
-static uint32_t
-field_named(const mri_schema *schema, const char *name)
-{
-    for (uint32_t i = 0; i < schema->field_count; i++) {
-        if (strcmp(schema->field_names[i], name) == 0) {
-            return i;
-        }
-    }
-    return 0;
-}
-
-/* Count the field under its type and shape; the last row takes what comes
- * when all others are taken. */
-static void
-count_variant(mri_making *c, uint32_t field, const mri_grid_row *g)
-{
-    mri_variant v = {.field = field,
-                     .encoding = (mr_encoding)g->encoding,
-                     .dtype = (mr_dtype)g->dtype,
-                     .rank = g->ndim};
-    uint32_t i = 0;
-
-    for (unsigned k = 0; k < g->ndim; k++) {
-        v.axes[k] = g->axes[k];
-        v.shape[k] = g->dims[k];
-    }
-    for (; i < c->variant_count; i++) {
-        const mri_variant *w = &c->variants[i];
-
-        if (w->field == field && w->dtype == v.dtype && w->rank == v.rank &&
-            w->encoding == v.encoding && strcmp(w->axes, v.axes) == 0 &&
-            memcmp(w->shape, v.shape, sizeof v.shape) == 0) {
-            break;
-        }
-    }
-    if (i == c->variant_count && i < MRI_VARIANTS - 1) {
-        c->variants[c->variant_count++] = v;
-    } else if (i == c->variant_count) {
-        c->variants[c->variant_count++] = (mri_variant){.field = field};
-    } else if (i == MRI_VARIANTS) {
-        i = MRI_VARIANTS - 1;
-    }
-    c->variants[i].count++;
-}
-
-static int
-by_count(const void *a, const void *b)
-{
-    const mri_variant *x = a, *y = b;
-
-    if ((x->dtype == MR_NONE) != (y->dtype == MR_NONE)) {
-        return x->dtype == MR_NONE ? 1 : -1;
-    }
-    if (x->field != y->field) {
-        return x->field < y->field ? -1 : 1;
-    }
-    if (x->count != y->count) {
-        return x->count > y->count ? -1 : 1;
-    }
-    if (x->dtype != y->dtype) {
-        return x->dtype < y->dtype ? -1 : 1;
-    }
-    return memcmp(x->shape, y->shape, sizeof x->shape);
-}
-
-static mr_err
-add_sample_stats(mri_making *c, const mri_unit *u, mr_diag *diag)
-{
-    const mri_shard *s = c->shards[u->shard];
-    uint32_t fields = c->in->schema->field_count;
-    mri_sample_row row;
-    mri_moment_row m;
-    mri_grid_row g;
-    mr_err err = mri_shard_sample(s, u->row, &row, diag);
-
-    for (uint32_t i = 0; err == MR_OK && i < row.n_grid; i++) {
-        uint32_t field;
-
-        err = mri_shard_grid(s, &row, i, &g, diag);
-        if (err != MR_OK) {
-            break;
-        }
-        field = field_named(c->in->schema, s->schema->fields[g.field]->name);
-        count_variant(c, field, &g);
-        if (g.encoding == MR_ENC_BYTES) {
-            continue;
-        }
-        for (uint32_t k = 0; err == MR_OK && k < mri_channels_of(&g); k++) {
-            err = mri_shard_moments(s, &row, i, k, &m, diag);
-            if (err == MR_OK &&
-                (!merge_channel(&c->stats[u->split * fields + field], &m) ||
-                 !merge_channel(&c->stats[c->in->split_count * fields + field],
-                                &m))) {
-                err = no_memory(diag);
-            }
-        }
-    }
-    return err;
-}
-
-static mr_err
-find_stats(mri_making *c, mr_diag *diag)
-{
-    size_t n = (size_t)(c->in->split_count + 1) * c->in->schema->field_count;
-    mr_err err = MR_OK;
-
-    c->stats = mri_alloc(n, sizeof *c->stats);
-    c->variants = mri_alloc(MRI_VARIANTS, sizeof *c->variants);
-    if (c->stats == NULL || c->variants == NULL) {
-        return no_memory(diag);
-    }
-    for (uint64_t i = 0; err == MR_OK && i < c->count; i++) {
-        err = add_sample_stats(c, &c->units[i], diag);
-        if (err == MR_OK && i % 4096 == 0 && stopped(c)) {
-            err = mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
-        }
-    }
-    qsort(c->variants, c->variant_count, sizeof *c->variants, by_count);
-    return err;
-}
-
 /* REPLACE: an index without a manifest is litter of a commit that was cut
  * off, and nobody reads it. */
 static mr_err
@@ -564,7 +419,7 @@ mri_dataset_commit(const mri_commit *in, uint64_t *generation, mr_diag *diag)
         err = find_content_id(&c, diag);
     }
     if (err == MR_OK) {
-        err = find_stats(&c, diag);
+        err = mri_making_stats(&c, diag);
     }
     if (err == MR_OK) {
         err = write_index(&c, next, diag);

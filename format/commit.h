@@ -37,6 +37,10 @@ typedef struct mri_making {
     uint64_t index_bytes;
 } mri_making;
 
+/* Somebody asked for an end. */
+bool mri_making_stopped(const mri_making *c);
+/* Fill stats and variants. */
+MR_USE_RESULT mr_err mri_making_stats(mri_making *c, mr_diag *diag);
 /* Pack the manifest and create it exclusively: this is the commit. */
 MR_USE_RESULT mr_err mri_manifest_write(const mri_making *m,
                                         uint64_t generation, mr_diag *diag);
