@@ -7,7 +7,7 @@
 #ifndef MRI_INDEX_H
 #define MRI_INDEX_H
 
-#include "store.h"
+#include "object.h"
 
 #include <millrace/dataset.h>
 

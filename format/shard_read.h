@@ -7,7 +7,7 @@
 
 #include "foot.h"
 #include "meta.h"
-#include "store.h"
+#include "object.h"
 
 #include <mri/shard.h>
 

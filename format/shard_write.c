@@ -7,7 +7,7 @@
 #include "foot.h"
 #include "frame.h"
 #include "meta.h"
-#include "store.h"
+#include "object.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store.c - a local folder as a store. */
-#include "store.h"
+/* object.c - a file of a local folder, mapped or read by ranges. */
+#include "object.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store.h - where the files of a dataset live.
+ * object.h - one immutable file of a dataset, open for reading.
  *
- * Everything that format/ reads or commits goes through here: read a range of
- * an object, put an object exclusively, sync. Today a store is a local folder,
- * mapped or read by pread; the calls are those that a remote one can answer.
+ * Shards and indexes are read through here, by ranges of bytes: in a mapping,
+ * or by pread where mapping is not to be trusted. The calls are those that a
+ * remote store can answer too; names, writing and listing are the store's.
  */
-#ifndef MRI_STORE_H
-#define MRI_STORE_H
+#ifndef MRI_OBJECT_H
+#define MRI_OBJECT_H
 
 #include <mri/bytes.h>
 #include <mri/file.h>
