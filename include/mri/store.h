@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store.h - where a dataset lives: named objects under one root.
+ *
+ * All of format/, and what ingest keeps in a dataset, lists, reads and changes
+ * it through these calls. Names are relative to the root, with '/' between
+ * their parts ("shards/ab/ab12.mrs"). An object is written as a whole, under a
+ * name where nobody looks, and gets its own name in one step: it is there
+ * entirely or not at all, and never changes. Only a log grows in place.
+ *
+ * What survives a power cut is said at each call. Nothing else does.
+ *
+ * The one store there is today is a local folder (store_local.c). The table is
+ * what an object store can answer as well: get a range, list below a prefix,
+ * put, put if absent, delete; folders and their syncing are its own matter.
+ */
+#ifndef MRI_STORE_H
+#define MRI_STORE_H
+
+#include <mri/bytes.h>
+#include <mri/dataset.h>
+#include <mri/file.h>
+
+MRI_BEGIN
+
+struct mri_object; /* one that is open for reading: format/object.h */
+struct mri_store_ops;
+
+typedef struct mri_store {
+    const struct mri_store_ops *ops;
+    char *root;
+} mri_store;
+
+/* An object in the making. */
+typedef struct mri_upload {
+    const mri_store *store; /* must stay where it is */
+    mri_put file;
+    uint64_t size; /* of what was added */
+} mri_upload;
+
+/* An object that grows by lines. */
+typedef struct mri_store_log {
+    const mri_store *store;
+    char *path;
+    int fd;
+    uint64_t size;
+} mri_store_log;
+
+/* Told of one entry of a folder: the last part of its name. Whatever but
+ * MR_OK ends the listing. */
+typedef mr_err mri_store_each(void *user, const char *name, mr_diag *diag);
+
+typedef struct mri_store_ops {
+    mr_err (*make)(const mri_store *s, bool *made, mr_diag *diag);
+    void (*unmake)(const mri_store *s);
+    mr_err (*lock)(const mri_store *s, mri_lock *lock, mr_diag *diag);
+    void (*unlock)(const mri_store *s, mri_lock *lock);
+    mr_err (*has)(const mri_store *s, const char *name, bool *has,
+                  mr_diag *diag);
+    mr_err (*open)(const mri_store *s, const char *name, bool use_map,
+                   struct mri_object *object, mr_diag *diag);
+    mr_err (*load)(const mri_store *s, const char *name, uint64_t limit,
+                   mri_bytes *out, mr_diag *diag);
+    mr_err (*list)(const mri_store *s, const char *folder, mri_store_each *fn,
+                   void *user, mr_diag *diag);
+    mr_err (*begin)(const mri_store *s, const char *stem, mri_upload *u,
+                    mr_diag *diag);
+    mr_err (*add)(mri_upload *u, const void *p, size_t bytes, mr_diag *diag);
+    mr_err (*commit)(mri_upload *u, const char *name, mri_put_how how,
+                     mr_diag *diag);
+    void (*cancel)(mri_upload *u);
+    mr_err (*log_open)(const mri_store *s, const char *name, mri_store_log *log,
+                       mr_diag *diag);
+    mr_err (*log_add)(mri_store_log *log, const void *p, size_t bytes,
+                      mr_diag *diag);
+    void (*log_close)(mri_store_log *log);
+    mr_err (*remove)(const mri_store *s, const char *name, mr_diag *diag);
+    void (*prune)(const mri_store *s, const char *folder);
+    mr_err (*sync)(const mri_store *s, const char *folder, mr_diag *diag);
+    void (*sweep)(const mri_store *s);
+} mri_store_ops;
+
+extern const mri_store_ops mri_store_local;
+
+/*
+ * The store at an address: today always the path of a folder, which need not
+ * be there. Fills `s` in any case; mri_store_close.
+ * errors  MR_ENOMEM
+ */
+MR_USE_RESULT mr_err mri_store_open(mri_store *s, const char *address,
+                                    mr_diag *diag);
+void mri_store_close(mri_store *s); /* zeroed: accepted */
+/* What a message calls an object; mri_free. NULL: no memory. */
+char *mri_store_path(const mri_store *s, const char *name);
+
+/* Errors of all that follow: MR_EIO with the path, MR_ENOMEM. */
+
+/* ---- the root ---- */
+
+/* Make the root if it is not there; its name is then durable. */
+MR_USE_RESULT mr_err mri_store_make(const mri_store *s, bool *made,
+                                    mr_diag *diag);
+/* Take the root away if nothing is in it. */
+void mri_store_unmake(const mri_store *s);
+/*
+ * One writer at a time, who alone may change anything; it frees itself when
+ * the process ends.
+ * errors  MR_EBUSY  held; pid and host of the holder are in the text
+ */
+MR_USE_RESULT mr_err mri_store_lock(const mri_store *s, mri_lock *lock,
+                                    mr_diag *diag);
+void mri_store_unlock(const mri_store *s,
+                      mri_lock *lock); /* not held: nothing */
+
+/* ---- reading ---- */
+
+MR_USE_RESULT mr_err mri_store_has(const mri_store *s, const char *name,
+                                   bool *has, mr_diag *diag);
+/* For reading ranges of it; mri_object_close. */
+MR_USE_RESULT mr_err mri_store_object(const mri_store *s, const char *name,
+                                      bool use_map, struct mri_object *object,
+                                      mr_diag *diag);
+/* All of it, behind what `out` holds. MR_ELIMIT if it is over `limit`. */
+MR_USE_RESULT mr_err mri_store_load(const mri_store *s, const char *name,
+                                    uint64_t limit, mri_bytes *out,
+                                    mr_diag *diag);
+/* The entries of a folder ("" for the root), in no order. One that is not
+ * there is empty, but for the root. */
+MR_USE_RESULT mr_err mri_store_list(const mri_store *s, const char *folder,
+                                    mri_store_each *fn, void *user,
+                                    mr_diag *diag);
+
+/* ---- writing: by who holds the lock ---- */
+
+/*
+ * A whole object. When it returns, its bytes and its name are durable.
+ * how     NEW: MR_EBUSY if the name is taken (compare-and-swap);
+ *         REPLACE: the old bytes or the new, never a mix
+ */
+MR_USE_RESULT mr_err mri_store_put(const mri_store *s, const char *name,
+                                   const mri_bytes *content, mri_put_how how,
+                                   mr_diag *diag);
+/* The same in pieces; `stem` tells what it will be. After an error of any of
+ * these, cancel. Nothing of it can be seen, or is durable, before commit. */
+MR_USE_RESULT mr_err mri_upload_begin(mri_upload *u, const mri_store *s,
+                                      const char *stem, mr_diag *diag);
+MR_USE_RESULT mr_err mri_upload_add(mri_upload *u, const void *p, size_t bytes,
+                                    mr_diag *diag);
+MR_USE_RESULT mr_err mri_upload_commit(mri_upload *u, const char *name,
+                                       mri_put_how how, mr_diag *diag);
+/* Nothing stays behind of what was not committed. Zeroed: accepted. */
+void mri_upload_cancel(mri_upload *u);
+
+/*
+ * A log that is not there is made, and its name is then durable. What is added
+ * is durable when log_add returns; a cut before that may leave any part of it,
+ * so that lines carry a checksum.
+ */
+MR_USE_RESULT mr_err mri_store_log_open(mri_store_log *log, const mri_store *s,
+                                        const char *name, mr_diag *diag);
+MR_USE_RESULT mr_err mri_store_log_add(mri_store_log *log, const void *p,
+                                       size_t bytes, mr_diag *diag);
+void mri_store_log_close(mri_store_log *log); /* zeroed: accepted */
+
+/* It is gone, but may be back after a power cut until its folder is synced.
+ * One that is not there is no error. */
+MR_USE_RESULT mr_err mri_store_remove(const mri_store *s, const char *name,
+                                      mr_diag *diag);
+/* Where folders are things of their own: away with one that is empty. */
+void mri_store_prune(const mri_store *s, const char *folder);
+/* What was removed from the folder ("" for the root) stays removed. */
+MR_USE_RESULT mr_err mri_store_sync(const mri_store *s, const char *folder,
+                                    mr_diag *diag);
+/* Remove what writers that were killed had begun. */
+void mri_store_sweep(const mri_store *s);
+
+MRI_END
+
+#endif
