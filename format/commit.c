@@ -70,7 +70,7 @@ list_withdrawn(mri_making *c, mr_diag *diag)
     mri_dataset_facts facts = {0};
     uint64_t i = 0, k = 0, n = 0;
 
-    if (c->base != NULL) {
+    if (c->base != NULL && !c->in->forget_withdrawn) {
         mri_dataset_facts_of(c->base, &facts);
     }
     c->withdrawn = mri_alloc((size_t)(facts.withdrawn + c->in->withdrawn_count),
@@ -176,6 +176,43 @@ by_uid(const void *a, const void *b)
                   MR_UID_BYTES);
 }
 
+static int
+by_uid_and_shard(const void *a, const void *b)
+{
+    const mri_unit *x = a, *y = b;
+    int order = by_uid(a, b);
+
+    if (order == 0 && x->shard != y->shard) {
+        order = x->shard < y->shard ? -1 : 1;
+    }
+    return order;
+}
+
+/* Of a uid that stands in several shards the last one counts: it was written
+ * anew with another label. Twice in one shard nobody means. */
+static mr_err
+drop_superseded(mri_making *c, mr_diag *diag)
+{
+    uint64_t n = 0;
+
+    for (uint64_t i = 0; i < c->count; i++) {
+        char hex[33];
+
+        if (n != 0 && by_uid(&c->units[n - 1], &c->units[i]) == 0) {
+            n--;
+            c->superseded++;
+            if (c->units[n].shard == c->units[i].shard) {
+                return mri_fail(diag, MRI_E_DUPLICATE, MR_NOWHERE,
+                                "two samples with uid %s",
+                                mri_hex(hex, c->units[i].uid, MR_UID_BYTES));
+            }
+        }
+        c->units[n++] = c->units[i];
+    }
+    c->count = n;
+    return MR_OK;
+}
+
 static mr_err
 gather_units(mri_making *c, mr_diag *diag)
 {
@@ -203,17 +240,8 @@ gather_units(mri_making *c, mr_diag *diag)
         return mri_fail(diag, MRI_E_EMPTY, MR_NOWHERE,
                         "no usable sample: nothing is committed");
     }
-    qsort(c->units, (size_t)c->count, sizeof *c->units, by_uid);
-    for (uint64_t i = 1; i < c->count; i++) {
-        char hex[33];
-
-        if (by_uid(&c->units[i], &c->units[i - 1]) == 0) {
-            return mri_fail(diag, MRI_E_DUPLICATE, MR_NOWHERE,
-                            "two samples with uid %s",
-                            mri_hex(hex, c->units[i].uid, MR_UID_BYTES));
-        }
-    }
-    return MR_OK;
+    qsort(c->units, (size_t)c->count, sizeof *c->units, by_uid_and_shard);
+    return drop_superseded(c, diag);
 }
 
 /* A group that the generation before has assigned stays where it is: give its
@@ -398,13 +426,28 @@ release(mri_making *c)
     mri_free(c->stats);
 }
 
+static uint64_t
+oldest_of(const mri_commit *in, uint64_t next)
+{
+    if (in->oldest == MRI_OLDEST_NEW) {
+        return next;
+    }
+    if (in->oldest == 0 && in->parent != NULL) {
+        return in->parent->manifest->oldest;
+    }
+    return in->oldest;
+}
+
 mr_err
 mri_dataset_commit(const mri_commit *in, uint64_t *generation, mr_diag *diag)
 {
     mri_making c = {.in = in, .base = in->like != NULL ? in->like : in->parent};
     uint64_t next =
         in->parent != NULL ? mr_dataset_generation(in->parent) + 1 : 1;
-    mr_err err = open_shards(&c, diag);
+    mr_err err;
+
+    c.oldest = oldest_of(in, next);
+    err = open_shards(&c, diag);
 
     if (err == MR_OK) {
         err = list_withdrawn(&c, diag);

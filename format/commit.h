@@ -23,7 +23,9 @@ typedef struct mri_making {
     const mr_dataset *base;   /* whose splits and withdrawn samples stay */
     mri_withdrawn *withdrawn; /* all of them, ascending by uid */
     uint64_t withdrawn_count;
-    mri_unit *units; /* ascending by uid */
+    uint64_t oldest;     /* for the manifest */
+    uint64_t superseded; /* rows that stand again in a later shard */
+    mri_unit *units;     /* ascending by uid */
     uint64_t count;
     uint32_t **ranks; /* [splits] */
     uint64_t *split_counts;

@@ -286,6 +286,8 @@ fill_manifest(Mri__PbManifest *pb, manifest_parts *p, const mri_making *c)
     pb->class_counts = c->class_counts;
     pb->n_variants = c->variant_count;
     pb->variants = p->variant_list;
+    pb->oldest = c->oldest;
+    pb->superseded = c->superseded;
     pb->withdrawn = (ProtobufCBinaryData){p->withdrawn.len, p->withdrawn.data};
 }
 

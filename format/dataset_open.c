@@ -2,8 +2,11 @@
 /* dataset_open.c - find a generation, check its manifest and index. */
 #include "dataset_read.h"
 
+#include "lease.h"
+
 #include <mri/alloc.h>
 #include <mri/error.h>
+#include <mri/file.h>
 #include <mri/hash.h>
 #include <mri/opt.h>
 
@@ -11,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+/* How often the latest generation may vanish before it is held: each time
+ * another one has come. */
+enum { TRIES = 100 };
 
 static mr_err
 no_memory(mr_diag *diag)
@@ -97,6 +104,44 @@ find_generation(const char *dir, uint64_t *generation, mr_diag *diag)
     }
     *generation = wanted != 0 ? wanted : latest;
     return MR_OK;
+}
+
+/* Hold the generation, so that no writer takes its files away. */
+static mr_err
+hold(mr_dataset *ds, uint64_t generation, mr_diag *diag)
+{
+    char *path = mri_manifest_path(ds->dir, generation);
+    mr_err err =
+        path != NULL ? mri_lease_take(&ds->lease, path, diag) : no_memory(diag);
+
+    mri_free(path);
+    return err;
+}
+
+/* A generation that is named and gone stays gone; of those that are not named
+ * the latest is meant, and that one may only just have come to be. */
+static mr_err
+find_and_hold(mr_dataset *ds, uint64_t *generation, mr_diag *diag)
+{
+    uint64_t wanted = *generation;
+    int tries = wanted != 0 ? 1 : TRIES;
+    mr_err err = MR_OK;
+
+    for (int i = 0; err == MR_OK && ds->lease < 0 && i < tries; i++) {
+        *generation = wanted;
+        err = find_generation(ds->dir, generation, diag);
+        if (err == MR_OK) {
+            err = hold(ds, *generation, diag);
+        }
+    }
+    if (err == MR_OK && ds->lease < 0) {
+        err = mri_fail(diag, MRI_E_GENERATION, MR_NOWHERE,
+                       "generation %llu is not kept any more: 'compact' has "
+                       "removed it",
+                       (unsigned long long)*generation);
+        mri_diag_in(diag, ds->dir);
+    }
+    return err;
 }
 
 static mr_err
@@ -216,10 +261,11 @@ mr_dataset_open(mr_dataset **out, const char *path, mr_diag *diag)
     }
     ds->use_map = no_map == NULL || *no_map == '\0';
     ds->index.file.fd = -1;
+    ds->lease = -1;
     pthread_mutex_init(&ds->lock, NULL);
     err = split_path(path, &ds->dir, &generation, diag);
     if (err == MR_OK) {
-        err = find_generation(ds->dir, &generation, diag);
+        err = find_and_hold(ds, &generation, diag);
     }
     if (err == MR_OK) {
         err = load_manifest(ds, generation, diag);
@@ -262,6 +308,7 @@ mr_dataset_close(mr_dataset *ds)
     mri_free(ds->slots);
     mri_index_close(&ds->index);
     mri_manifest_free(ds->manifest);
+    mri_file_drop(&ds->lease);
     pthread_mutex_destroy(&ds->lock);
     mri_free(ds->dir);
     mri_free(ds);

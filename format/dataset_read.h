@@ -32,6 +32,7 @@ struct mr_dataset {
     mri_shard_slot *slots;  /* [manifest->n_shards] */
     pthread_mutex_t lock;   /* to open a shard once */
     mri_split_stats *stats; /* [manifest->n_statistics] */
+    int lease;              /* lease.h: the manifest, locked */
 };
 
 /* The shard and row of a rank. */

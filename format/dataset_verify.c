@@ -16,6 +16,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ typedef struct verify {
     mri_shard_ref *refs; /* of all generations, by id, each once */
     size_t ref_count;
     uint64_t total_bytes, done_bytes;
+    uint64_t oldest;      /* generation that is kept */
     bool unread;          /* a manifest: which shards it names is not known */
     pthread_mutex_t lock; /* around tell, watch and out */
 } verify;
@@ -306,6 +308,21 @@ in_quarantine(verify *v, const char *name, const char *path)
     check_lines(v, path);
 }
 
+/* Of a generation that is not kept, left to somebody who still reads it. */
+static bool
+not_kept(const verify *v, const char *name)
+{
+    uint64_t generation = mri_generation_of_name(name);
+    int end = 0;
+
+    if (generation == 0 &&
+        (sscanf(name, "index.%" SCNu64 ".mri%n", &generation, &end) != 1 ||
+         end == 0 || name[end] != '\0')) {
+        return false;
+    }
+    return generation < v->oldest;
+}
+
 static void
 in_dataset(verify *v, const char *name, const char *path)
 {
@@ -318,8 +335,8 @@ in_dataset(verify *v, const char *name, const char *path)
         each_entry(v, path, in_quarantine);
     } else if (strcmp(name, "history.jsonl") == 0) {
         check_lines(v, path);
-    } else if (strncmp(name, ".part-", 6) == 0) {
-        v->out->orphans++; /* of a writer that was killed */
+    } else if (strncmp(name, ".part-", 6) == 0 || not_kept(v, name)) {
+        v->out->orphans++; /* or of a writer that was killed */
     } else if (strcmp(name, "journal") != 0 &&
                mri_generation_of_name(name) == 0 &&
                (sscanf(name, "index.%llu.mri%n", &generation, &end) != 1 ||
@@ -328,12 +345,30 @@ in_dataset(verify *v, const char *name, const char *path)
     }
 }
 
+/* From which generation on they must be there. If the latest cannot say so,
+ * the first that is there. */
+static mr_err
+find_oldest(verify *v, uint64_t latest, mr_diag *diag)
+{
+    char name[512];
+    mr_dataset *ds;
+
+    (void)snprintf(name, sizeof name, "%s@%llu", v->dir,
+                   (unsigned long long)latest);
+    if (mr_dataset_open(&ds, name, NULL) != MR_OK) {
+        return mri_generation_first(v->dir, &v->oldest, diag);
+    }
+    v->oldest = ds->manifest->oldest != 0 ? ds->manifest->oldest : 1;
+    mr_dataset_close(ds);
+    return MR_OK;
+}
+
 static mr_err
 verify_all(verify *v, unsigned workers, mr_diag *diag)
 {
     uint64_t latest;
     uint8_t parent[32] = {0};
-    bool chained = true;
+    bool chained = false; /* the first has nothing to follow from */
     mri_pool *pool;
     mr_err err = mri_generation_latest(v->dir, &latest, diag);
 
@@ -343,7 +378,10 @@ verify_all(verify *v, unsigned workers, mr_diag *diag)
         err = mr_dataset_open(&none, v->dir, diag); /* it says what is wrong */
         return err == MR_OK ? MR_EFORMAT : err;
     }
-    for (uint64_t g = 1; err == MR_OK && g <= latest; g++) {
+    if (err == MR_OK) {
+        err = find_oldest(v, latest, diag);
+    }
+    for (uint64_t g = v->oldest; err == MR_OK && g <= latest; g++) {
         err = check_generation(v, g, parent, &chained, diag);
         v->out->generations++;
     }

@@ -84,7 +84,7 @@ sizes_hold(const Mri__PbManifest *pb)
             return false;
         }
     }
-    return withdrawn_hold(&pb->withdrawn);
+    return pb->oldest <= pb->generation && withdrawn_hold(&pb->withdrawn);
 }
 
 mr_err
@@ -176,13 +176,14 @@ mri_generation_of_name(const char *name)
     return generation;
 }
 
-mr_err
-mri_generation_latest(const char *dir, uint64_t *out, mr_diag *diag)
+/* The least and the greatest number of a manifest; 0, 0: there is none. */
+static mr_err
+span_of(const char *dir, uint64_t *first, uint64_t *last, mr_diag *diag)
 {
     DIR *d = opendir(dir);
     struct dirent *e;
 
-    *out = 0;
+    *first = *last = 0;
     if (d == NULL) {
         mr_err err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
                               strerror(errno));
@@ -190,10 +191,27 @@ mri_generation_latest(const char *dir, uint64_t *out, mr_diag *diag)
         return err;
     }
     while ((e = readdir(d)) != NULL) {
-        uint64_t generation = mri_generation_of_name(e->d_name);
+        uint64_t g = mri_generation_of_name(e->d_name);
 
-        *out = generation > *out ? generation : *out;
+        *last = g > *last ? g : *last;
+        *first = g != 0 && (*first == 0 || g < *first) ? g : *first;
     }
     (void)closedir(d);
     return MR_OK;
+}
+
+mr_err
+mri_generation_latest(const char *dir, uint64_t *out, mr_diag *diag)
+{
+    uint64_t first;
+
+    return span_of(dir, &first, out, diag);
+}
+
+mr_err
+mri_generation_first(const char *dir, uint64_t *out, mr_diag *diag)
+{
+    uint64_t last;
+
+    return span_of(dir, out, &last, diag);
 }

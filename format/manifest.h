@@ -32,6 +32,8 @@ char *mri_index_path(const char *dir, uint64_t generation);
  * errors  MR_EIO  the folder cannot be read */
 MR_USE_RESULT mr_err mri_generation_latest(const char *dir, uint64_t *out,
                                            mr_diag *diag);
+MR_USE_RESULT mr_err mri_generation_first(const char *dir, uint64_t *out,
+                                          mr_diag *diag);
 /* 42 for "manifest.000042.pb", else 0. */
 uint64_t mri_generation_of_name(const char *name);
 

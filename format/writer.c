@@ -60,6 +60,25 @@ check_latest(const mri_writer *w, const char *name, mr_diag *diag)
     return err;
 }
 
+/* With the lock in hand: what is in force now, and what others have left. */
+static mr_err
+look_again(mri_writer *w, const char *name, mr_diag *diag)
+{
+    mri_swept swept;
+    mr_err err;
+
+    mr_dataset_close(w->now);
+    err = mr_dataset_open(&w->now, name, diag);
+    if (err == MR_OK) {
+        err = check_latest(w, name, diag);
+    }
+    if (err == MR_OK) {
+        mri_dir_sweep(w->journal);
+        err = mri_dataset_sweep(w->now->dir, NULL, 0, &swept, diag);
+    }
+    return err;
+}
+
 mr_err
 mri_writer_open(mri_writer *w, const char *name, bool lock, mr_diag *diag)
 {
@@ -67,19 +86,14 @@ mri_writer_open(mri_writer *w, const char *name, bool lock, mr_diag *diag)
 
     *w = (mri_writer){.lock = {.fd = -1}};
     err = mr_dataset_open(&w->now, name, diag);
-    if (err == MR_OK && lock) {
+    if (err == MR_OK && !lock) {
+        return check_latest(w, name, diag);
+    }
+    if (err == MR_OK) {
         w->journal = mri_path_join(w->now->dir, "journal");
         err = w->journal != NULL ? take_lock(w, diag) : no_memory(diag);
-        /* Open again: a writer may have come to an end since. */
-        if (err == MR_OK) {
-            mr_dataset_close(w->now);
-            err = mr_dataset_open(&w->now, name, diag);
-        }
-        if (err == MR_OK) {
-            mri_dir_sweep(w->now->dir);
-        }
     }
-    return err == MR_OK ? check_latest(w, name, diag) : err;
+    return err == MR_OK ? look_again(w, name, diag) : err;
 }
 
 void

@@ -81,6 +81,8 @@ void mri_dataset_withdrawn(const mr_dataset *ds, uint64_t i,
 /* No split was given by the source: the hash decides. */
 #define MRI_SPLIT_BY_HASH UINT32_MAX
 
+#define MRI_OLDEST_NEW UINT64_MAX
+
 typedef struct mri_commit {
     const char *dir;
     const mr_dataset *parent; /* NULL: the first generation */
@@ -91,6 +93,9 @@ typedef struct mri_commit {
     /* To be withdrawn beyond those: ascending by uid, none of them there. */
     const mri_withdrawn *withdrawn;
     uint64_t withdrawn_count;
+    bool forget_withdrawn; /* no shard holds them any more, no list is kept */
+    uint64_t oldest;       /* generation that is kept; 0: as in the parent;
+                              MRI_OLDEST_NEW: this one */
     const mri_shard_ref *shards; /* of the new generation, all of them */
     uint32_t shard_count;
     const mri_schema *schema; /* classes: the parent's first, in its order */
@@ -147,6 +152,22 @@ typedef struct mri_lock {
 MR_USE_RESULT mr_err mri_lock_take(mri_lock *lock, const char *path,
                                    mr_diag *diag);
 void mri_lock_release(mri_lock *lock); /* and remove; zeroed: accepted */
+
+/*
+ * Remove what no generation needs: half-written files, generations that are
+ * not kept any more and that nobody reads, and shards that no generation
+ * names. Only for who holds the lock. Shards in `keep` stay; with keep NULL all
+ * stay while an unfinished ingest is there, as its journal may name them.
+ *
+ * errors  MR_EIO  a file cannot be removed; those of a damaged latest manifest
+ */
+typedef struct mri_swept {
+    uint64_t generations, held; /* removed; kept because they are read */
+    uint64_t shards, bytes;     /* removed */
+} mri_swept;
+MR_USE_RESULT mr_err mri_dataset_sweep(const char *dir,
+                                       const uint8_t (*keep)[16], size_t count,
+                                       mri_swept *out, mr_diag *diag);
 
 /* One line of history.jsonl: 8 hex digits of crc32c, a space, the JSON. */
 MR_USE_RESULT mr_err mri_history_add(const char *dir, const char *json,

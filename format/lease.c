@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lease.c - who reads a generation holds it: a shared lock on its manifest. */
+#include "lease.h"
+
+#include <mri/error.h>
+#include <mri/file.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static bool
+gone(const char *path)
+{
+    return access(path, F_OK) != 0 && errno == ENOENT;
+}
+
+/* The file that is open is still the one that the name leads to. */
+static bool
+named(int fd, const char *path)
+{
+    struct stat mine, there;
+
+    return fstat(fd, &mine) == 0 && stat(path, &there) == 0 &&
+           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
+mr_err
+mri_lease_take(int *fd, const char *manifest, mr_diag *diag)
+{
+    mr_err err = mri_file_open(fd, manifest, O_RDONLY, 0, diag);
+
+    if (err != MR_OK && gone(manifest)) {
+        mri_diag_clear(diag);
+        return MR_OK;
+    }
+    if (err != MR_OK) {
+        return err;
+    }
+    if ((flock(*fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) ||
+        !named(*fd, manifest)) {
+        mri_file_drop(fd);
+    }
+    return MR_OK;
+}
+
+bool
+mri_lease_end(const char *manifest)
+{
+    bool ended = false;
+    int fd;
+
+    if (mri_file_open(&fd, manifest, O_RDONLY, 0, NULL) != MR_OK) {
+        return gone(manifest);
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        ended = mri_file_now()->unlink(manifest) == 0 || errno == ENOENT;
+    }
+    mri_file_drop(&fd);
+    return ended;
+}
