@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -296,14 +297,15 @@ mri_path_dir(const char *path)
 mr_err
 mri_put_open(mri_put *put, const char *path, mr_diag *diag)
 {
+    static atomic_uint number;
     char *dir = mri_path_dir(path);
-    char name[64];
+    char name[96];
     mr_err err;
 
     *put = (mri_put){.fd = -1};
-    /* The pid keeps two processes apart; O_EXCL says so if it does not. */
-    (void)snprintf(name, sizeof name, PART "%ld-%.40s", (long)getpid(),
-                   mri_path_name(path));
+    /* The pid keeps two processes apart, the number two threads. */
+    (void)snprintf(name, sizeof name, PART "%ld-%u-%.40s", (long)getpid(),
+                   atomic_fetch_add(&number, 1), mri_path_name(path));
     put->path = mri_strdup(path);
     put->temp = dir != NULL ? mri_path_join(dir, name) : NULL;
     mri_free(dir);

@@ -10,7 +10,7 @@
 #ifndef MRI_LEASE_H
 #define MRI_LEASE_H
 
-#include <mri/door.h>
+#include <mri/store.h>
 
 /*
  * Hold the generation whose manifest that is. *fd is -1 if it was gone, or is
@@ -22,6 +22,6 @@ MR_USE_RESULT mr_err mri_lease_take(int *fd, const char *manifest,
                                     mr_diag *diag);
 /* Remove a manifest if nobody holds it; false: somebody does, or it cannot be
  * removed. That there is none is true. */
-bool mri_lease_end(const char *manifest);
+bool mri_lease_end(const mri_store *s, const char *manifest);
 
 #endif

@@ -176,6 +176,26 @@ mri_generation_of_name(const char *name)
     return generation;
 }
 
+mr_err
+mri_manifest_load(Mri__PbManifest **out, const char *dir, uint64_t generation,
+                  mr_diag *diag)
+{
+    char *path = mri_manifest_path(dir, generation);
+    mri_bytes b = {0};
+    mr_err err = path != NULL
+                     ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag)
+                     : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+
+    *out = NULL;
+    if (err == MR_OK) {
+        err = mri_manifest_parse(out, b.data, b.len, diag);
+        mri_diag_in(err != MR_OK ? diag : NULL, path);
+    }
+    mri_bytes_release(&b);
+    mri_free(path);
+    return err;
+}
+
 /* The least and the greatest number of a manifest; 0, 0: there is none. */
 static mr_err
 span_of(const char *dir, uint64_t *first, uint64_t *last, mr_diag *diag)

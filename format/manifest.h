@@ -22,6 +22,9 @@ bool mri_manifest_build(mri_bytes *out, const Mri__PbManifest *pb);
  */
 MR_USE_RESULT mr_err mri_manifest_parse(Mri__PbManifest **out, const uint8_t *p,
                                         size_t bytes, mr_diag *diag);
+/* That of a generation of the dataset in `dir`. MR_EIO likewise. */
+MR_USE_RESULT mr_err mri_manifest_load(Mri__PbManifest **out, const char *dir,
+                                       uint64_t generation, mr_diag *diag);
 void mri_manifest_free(Mri__PbManifest *pb);
 
 /* dir/manifest.000042.pb and dir/index.000042.mri; mri_free. */

@@ -14,24 +14,21 @@
 #include <mri/alloc.h>
 #include <mri/dataset.h>
 #include <mri/error.h>
-#include <mri/file.h>
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct sweep {
-    const char *dir;
+    mri_store store;
     uint64_t *generations; /* whose manifest is there, in no order */
     size_t count;
     uint64_t oldest;      /* that is kept */
     uint8_t (*named)[16]; /* shards that stay; sorted before they are used */
     size_t named_count;
-    bool blind; /* a manifest cannot be read: nobody knows what it names */
+    bool blind;      /* a manifest cannot be read: nobody knows what it names */
+    char folder[16]; /* of shards, the one at hand */
     mri_swept *out;
 } sweep;
 
@@ -42,43 +39,21 @@ no_memory(mr_diag *diag)
 }
 
 static mr_err
-remove_file(const char *path, mr_diag *diag)
+add_generation(void *user, const char *name, mr_diag *diag)
 {
-    mr_err err = MR_OK;
+    sweep *s = user;
+    uint64_t generation = mri_generation_of_name(name), *grown;
 
-    if (mri_file_now()->unlink(path) != 0 && errno != ENOENT) {
-        err = mri_fail(diag, MRI_E_WRITE, MR_NOWHERE, "cannot remove: %s",
-                       strerror(errno));
-        mri_diag_in(diag, path);
+    if (generation == 0) {
+        return MR_OK;
     }
-    return err;
-}
-
-static mr_err
-list_generations(sweep *s, mr_diag *diag)
-{
-    DIR *d = opendir(s->dir);
-    struct dirent *e;
-    mr_err err = MR_OK;
-
-    while (err == MR_OK && d != NULL && (e = readdir(d)) != NULL) {
-        uint64_t generation = mri_generation_of_name(e->d_name), *grown;
-
-        if (generation == 0) {
-            continue;
-        }
-        grown = mri_resize(s->generations, s->count + 1, sizeof *grown);
-        if (grown == NULL) {
-            err = no_memory(diag);
-        } else {
-            s->generations = grown;
-            grown[s->count++] = generation;
-        }
+    grown = mri_resize(s->generations, s->count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return no_memory(diag);
     }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-    return err;
+    s->generations = grown;
+    grown[s->count++] = generation;
+    return MR_OK;
 }
 
 static bool
@@ -90,25 +65,6 @@ is_there(const sweep *s, uint64_t generation)
         }
     }
     return false;
-}
-
-static mr_err
-load(const sweep *s, uint64_t generation, Mri__PbManifest **out, mr_diag *diag)
-{
-    char *path = mri_manifest_path(s->dir, generation);
-    mri_bytes b = {0};
-    mr_err err = path != NULL
-                     ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag)
-                     : no_memory(diag);
-
-    *out = NULL;
-    if (err == MR_OK) {
-        err = mri_manifest_parse(out, b.data, b.len, diag);
-        mri_diag_in(err != MR_OK ? diag : NULL, path);
-    }
-    mri_bytes_release(&b);
-    mri_free(path);
-    return err;
 }
 
 static mr_err
@@ -133,7 +89,7 @@ static mr_err
 keep_generation(sweep *s, uint64_t generation, mr_diag *diag)
 {
     Mri__PbManifest *m;
-    mr_err err = load(s, generation, &m, diag);
+    mr_err err = mri_manifest_load(&m, s->store.root, generation, diag);
 
     if (err == MR_OK) {
         err = add_named(s, m, diag);
@@ -149,21 +105,20 @@ keep_generation(sweep *s, uint64_t generation, mr_diag *diag)
 static mr_err
 remove_generation(sweep *s, uint64_t generation, mr_diag *diag)
 {
-    char *path = mri_manifest_path(s->dir, generation);
+    char *name = mri_manifest_path("", generation);
     bool ended;
 
-    if (path == NULL) {
+    if (name == NULL) {
         return no_memory(diag);
     }
-    ended = mri_lease_end(path);
-    mri_free(path);
+    ended = mri_lease_end(&s->store, name);
+    mri_free(name);
     s->out->generations += ended;
     s->out->held += !ended;
     return ended ? MR_OK : keep_generation(s, generation, diag);
 }
 
-/* Each of the generations, and the place of its manifest in the list becomes
- * 0 if it is gone. */
+/* Each of the generations; the number of one that goes becomes 0. */
 static mr_err
 sort_out(sweep *s, mr_diag *diag)
 {
@@ -186,30 +141,17 @@ sort_out(sweep *s, mr_diag *diag)
 
 /* An index without a manifest: of a generation that went, or never came. */
 static mr_err
-remove_indexes(const sweep *s, mr_diag *diag)
+remove_index(void *user, const char *name, mr_diag *diag)
 {
-    DIR *d = opendir(s->dir);
-    struct dirent *e;
-    mr_err err = MR_OK;
+    const sweep *s = user;
+    uint64_t generation = 0;
+    int end = 0;
 
-    while (err == MR_OK && d != NULL && (e = readdir(d)) != NULL) {
-        uint64_t generation = 0;
-        int end = 0;
-        char *path;
-
-        if (sscanf(e->d_name, "index.%" SCNu64 ".mri%n", &generation, &end) !=
-                1 ||
-            end == 0 || e->d_name[end] != '\0' || is_there(s, generation)) {
-            continue;
-        }
-        path = mri_path_join(s->dir, e->d_name);
-        err = path != NULL ? remove_file(path, diag) : no_memory(diag);
-        mri_free(path);
+    if (sscanf(name, "index.%" SCNu64 ".mri%n", &generation, &end) != 1 ||
+        end == 0 || name[end] != '\0' || is_there(s, generation)) {
+        return MR_OK;
     }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-    return err;
+    return mri_store_remove(&s->store, name, diag);
 }
 
 static int
@@ -236,69 +178,43 @@ unneeded(const sweep *s, const char *name)
 }
 
 static mr_err
-remove_shard(sweep *s, const char *path, mr_diag *diag)
+remove_shard(void *user, const char *name, mr_diag *diag)
 {
-    struct stat st;
-    uint64_t bytes = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-    mr_err err = remove_file(path, diag);
+    sweep *s = user;
+    char path[64];
+    mr_err err;
 
+    if (!unneeded(s, name)) {
+        return MR_OK;
+    }
+    (void)snprintf(path, sizeof path, "%s/%s", s->folder, name);
+    err = mri_store_remove(&s->store, path, diag);
     s->out->shards += err == MR_OK;
-    s->out->bytes += err == MR_OK ? bytes : 0;
     return err;
 }
 
 static mr_err
-remove_shards(sweep *s, const char *dir, unsigned depth, mr_diag *diag)
+in_shards(void *user, const char *name, mr_diag *diag)
 {
-    DIR *d = opendir(dir);
-    struct dirent *e;
-    mr_err err = MR_OK;
+    sweep *s = user;
+    mr_err err;
 
-    while (err == MR_OK && d != NULL && (e = readdir(d)) != NULL) {
-        char *path;
-
-        if (e->d_name[0] == '.' || (depth == 1 && !unneeded(s, e->d_name))) {
-            continue;
-        }
-        path = mri_path_join(dir, e->d_name);
-        if (path == NULL) {
-            err = no_memory(diag);
-        } else if (depth == 0) {
-            err = remove_shards(s, path, 1, diag);
-            (void)mri_file_now()->rmdir(path); /* if it is empty */
-        } else {
-            err = remove_shard(s, path, diag);
-        }
-        mri_free(path);
+    if (strlen(name) != 2 || name[0] == '.') {
+        return MR_OK;
     }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
+    (void)snprintf(s->folder, sizeof s->folder, "shards/%s", name);
+    err = mri_store_list(&s->store, s->folder, remove_shard, s, diag);
+    mri_store_prune(&s->store, s->folder);
     return err;
-}
-
-/* An ingest that was interrupted has noted its shards, in lines that are
- * another room's. */
-static bool
-unfinished_ingest(const char *dir)
-{
-    char *path = mri_path_join(dir, "journal/shards.jsonl");
-    bool there = path == NULL || access(path, F_OK) == 0;
-
-    mri_free(path);
-    return there;
 }
 
 static mr_err
 sweep_shards(sweep *s, const uint8_t (*keep)[16], size_t count, mr_diag *diag)
 {
-    char *shards = mri_path_join(s->dir, "shards");
     void *grown =
         mri_resize(s->named, s->named_count + count + 1, sizeof *s->named);
-    mr_err err;
 
-    if (shards == NULL || grown == NULL) {
-        mri_free(shards);
+    if (grown == NULL) {
         return no_memory(diag);
     }
     s->named = grown;
@@ -308,9 +224,7 @@ sweep_shards(sweep *s, const uint8_t (*keep)[16], size_t count, mr_diag *diag)
     if (s->named_count != 0) {
         qsort(s->named, s->named_count, sizeof *s->named, by_id);
     }
-    err = remove_shards(s, shards, 0, diag);
-    mri_free(shards);
-    return err;
+    return mri_store_list(&s->store, "shards", in_shards, s, diag);
 }
 
 /* Generations, indexes; what they named stays until that is on the disk. */
@@ -319,26 +233,26 @@ sweep_generations(sweep *s, mr_diag *diag)
 {
     uint64_t latest;
     Mri__PbManifest *m;
-    mr_err err = mri_generation_latest(s->dir, &latest, diag);
+    mr_err err = mri_generation_latest(s->store.root, &latest, diag);
 
     if (err == MR_OK && latest != 0) {
-        err = load(s, latest, &m, diag);
+        err = mri_manifest_load(&m, s->store.root, latest, diag);
         if (err == MR_OK) {
             s->oldest = m->oldest;
             mri_manifest_free(m);
         }
     }
     if (err == MR_OK) {
-        err = list_generations(s, diag);
+        err = mri_store_list(&s->store, "", add_generation, s, diag);
     }
     if (err == MR_OK) {
         err = sort_out(s, diag);
     }
     if (err == MR_OK) {
-        err = remove_indexes(s, diag);
+        err = mri_store_list(&s->store, "", remove_index, s, diag);
     }
     if (err == MR_OK && s->out->generations != 0) {
-        err = mri_dir_sync(s->dir, diag);
+        err = mri_store_sync(&s->store, "", diag);
     }
     return err;
 }
@@ -347,15 +261,25 @@ mr_err
 mri_dataset_sweep(const char *dir, const uint8_t (*keep)[16], size_t count,
                   mri_swept *out, mr_diag *diag)
 {
-    sweep s = {.dir = dir, .out = out};
-    mr_err err;
+    sweep s = {.out = out};
+    bool unfinished = false;
+    mr_err err = mri_store_open(&s.store, dir, diag);
 
     *out = (mri_swept){0};
-    mri_dir_sweep(dir);
-    err = sweep_generations(&s, diag);
-    if (err == MR_OK && !s.blind && (keep != NULL || !unfinished_ingest(dir))) {
+    if (err == MR_OK) {
+        mri_store_sweep(&s.store);
+        err = sweep_generations(&s, diag);
+    }
+    /* An ingest that was interrupted has noted its shards, in lines that are
+     * another room's. */
+    if (err == MR_OK && keep == NULL) {
+        err =
+            mri_store_has(&s.store, "journal/shards.jsonl", &unfinished, diag);
+    }
+    if (err == MR_OK && !s.blind && !unfinished) {
         err = sweep_shards(&s, keep, count, diag);
     }
+    mri_store_close(&s.store);
     mri_free(s.named);
     mri_free(s.generations);
     return err;

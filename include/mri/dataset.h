@@ -163,7 +163,7 @@ void mri_lock_release(mri_lock *lock); /* and remove; zeroed: accepted */
  */
 typedef struct mri_swept {
     uint64_t generations, held; /* removed; kept because they are read */
-    uint64_t shards, bytes;     /* removed */
+    uint64_t shards;            /* removed */
 } mri_swept;
 MR_USE_RESULT mr_err mri_dataset_sweep(const char *dir,
                                        const uint8_t (*keep)[16], size_t count,
