@@ -2,6 +2,8 @@
 /* frame.c - the head of a shard and the frames of its body. */
 #include "frame.h"
 
+#include "version.h"
+
 #include <mri/bytes.h>
 #include <mri/crc32c.h>
 #include <mri/error.h>
@@ -20,8 +22,7 @@ mri_head_put(uint8_t head[MRI_HEAD_BYTES], const uint8_t plan_tag[16])
 {
     memset(head, 0, MRI_HEAD_BYTES);
     memcpy(head, head_magic, 8);
-    mri_put16(head + 8, MRI_VERSION_MAJOR);
-    mri_put16(head + 10, MRI_VERSION_MINOR);
+    mri_version_put(head + 8);
     mri_put32(head + 12, 0);
     mri_put32(head + 16, 0);
     memcpy(head + 20, plan_tag, 16);
@@ -32,7 +33,7 @@ mr_err
 mri_head_get(const uint8_t *head, size_t bytes, uint8_t plan_tag[16],
              mr_diag *diag)
 {
-    unsigned major;
+    mr_err err;
 
     if (bytes < MRI_HEAD_BYTES) {
         return mri_fail(diag, MRI_E_SHARD_SHORT, 0,
@@ -50,19 +51,11 @@ mri_head_get(const uint8_t *head, size_t bytes, uint8_t plan_tag[16],
         return mri_fail(diag, MRI_E_SHARD_DAMAGED, 0,
                         "the head fails its checksum");
     }
-    major = mri_get16(head + 8);
-    if (major != MRI_VERSION_MAJOR) {
-        return mri_fail(diag, MRI_E_VERSION, 8,
-                        "format version %u; this millrace reads version %d",
-                        major, MRI_VERSION_MAJOR);
+    err = mri_version_check(head, 12, KNOWN_INCOMPATIBLE, "shard", diag);
+    if (err == MR_OK) {
+        memcpy(plan_tag, head + 20, 16);
     }
-    if ((mri_get32(head + 12) & ~KNOWN_INCOMPATIBLE) != 0) {
-        return mri_fail(diag, MRI_E_VERSION, 12,
-                        "uses features (0x%x) that this millrace does not know",
-                        mri_get32(head + 12));
-    }
-    memcpy(plan_tag, head + 20, 16);
-    return MR_OK;
+    return err;
 }
 
 static uint32_t

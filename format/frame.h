@@ -11,9 +11,7 @@
 enum {
     MRI_HEAD_BYTES = 64,
     MRI_FRAME_HEAD = 32,
-    MRI_ALIGN = 64, /* frames begin at multiples of it */
-    MRI_VERSION_MAJOR = 0,
-    MRI_VERSION_MINOR = 1
+    MRI_ALIGN = 64 /* frames begin at multiples of it */
 };
 
 typedef enum mri_frame_kind {
@@ -42,7 +40,8 @@ void mri_head_put(uint8_t head[MRI_HEAD_BYTES], const uint8_t plan_tag[16]);
 /*
  * errors  MR_EFORMAT   no shard's magic (or damaged by a text-mode copy)
  *         MR_ECORRUPT  the head fails its checksum
- *         MR_EVERSION  a newer version, or a feature that we do not know
+ *         MR_EVERSION  another version, or a feature that we do not
+ *                      know
  */
 MR_USE_RESULT mr_err mri_head_get(const uint8_t *head, size_t bytes,
                                   uint8_t plan_tag[16], mr_diag *diag);

@@ -4,6 +4,7 @@
 
 #include "foot.h"
 #include "frame.h"
+#include "version.h"
 
 #include <mri/alloc.h>
 #include <mri/crc32c.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #define PAGE MRI_FOOT_PAGE
+enum { FEATURES = 36, KNOWN_FEATURES = 0 }; /* where, and which */
 
 static const uint8_t magic[8] = {0x89, 'M', 'R', 'I', '\r', '\n', 0x1A, '\n'};
 
@@ -95,8 +97,7 @@ mri_index_build(mri_bytes *out, uint8_t hash[16], const mri_index_in *in)
     }
     head = out->data;
     memcpy(head, magic, 8);
-    mri_put16(head + 8, MRI_VERSION_MAJOR);
-    mri_put16(head + 10, MRI_VERSION_MINOR);
+    mri_version_put(head + 8);
     mri_put32(head + 12, in->splits);
     mri_put64(head + 16, in->count);
     mri_put64(head + 24, len);
@@ -117,14 +118,15 @@ check_head(mri_index *x, const uint8_t hash[16], mr_diag *diag)
 {
     const uint8_t *head = x->base;
     uint8_t got[16];
+    mr_err err;
 
     if (x->file.size < MRI_INDEX_HEAD || memcmp(head, magic, 8) != 0 ||
         mri_get32(head + 60) != mri_crc32c(0, head, 60)) {
         return damaged(diag, 0, "the head of the index is damaged");
     }
-    if (mri_get16(head + 8) != MRI_VERSION_MAJOR) {
-        return mri_fail(diag, MRI_E_VERSION, 8, "index of format version %u",
-                        mri_get16(head + 8));
+    err = mri_version_check(head, FEATURES, KNOWN_FEATURES, "index", diag);
+    if (err != MR_OK) {
+        return err;
     }
     x->splits = mri_get32(head + 12);
     x->count = mri_get64(head + 16);

@@ -2,8 +2,8 @@
 /* manifest.c - the file that makes a generation. */
 #include "manifest.h"
 
-#include "frame.h"
 #include "meta.h"
+#include "version.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
@@ -33,6 +33,14 @@ sum_of(const uint8_t *head, const uint8_t *payload, size_t bytes, uint64_t *out)
     return true;
 }
 
+/* What a reader must know of to see in this what was meant: one that passed
+ * over the list of the withdrawn would bring them back at its next commit. */
+static uint32_t
+features_of(const Mri__PbManifest *pb)
+{
+    return pb->withdrawn.len != 0 ? MRI_MANIFEST_WITHDRAWN : 0;
+}
+
 bool
 mri_manifest_build(mri_bytes *out, const Mri__PbManifest *pb)
 {
@@ -43,8 +51,8 @@ mri_manifest_build(mri_bytes *out, const Mri__PbManifest *pb)
         return false;
     }
     memcpy(out->data, magic, 8);
-    mri_put16(out->data + 8, MRI_VERSION_MAJOR);
-    mri_put16(out->data + 10, MRI_VERSION_MINOR);
+    mri_version_put(out->data + 8);
+    mri_put32(out->data + 12, features_of(pb));
     mri_put64(out->data + 16, out->len - MRI_MANIFEST_HEAD);
     if (!sum_of(out->data, out->data + MRI_MANIFEST_HEAD,
                 out->len - MRI_MANIFEST_HEAD, &sum)) {
@@ -93,6 +101,7 @@ mri_manifest_parse(Mri__PbManifest **out, const uint8_t *p, size_t bytes,
 {
     mri_pb_alloc a;
     uint64_t sum;
+    mr_err err;
 
     *out = NULL;
     if (bytes < MRI_MANIFEST_HEAD || memcmp(p, magic, 8) != 0) {
@@ -112,15 +121,15 @@ mri_manifest_parse(Mri__PbManifest **out, const uint8_t *p, size_t bytes,
         return mri_fail(diag, MRI_E_MANIFEST, 0,
                         "the manifest fails its checksum");
     }
-    if (mri_get16(p + 8) != MRI_VERSION_MAJOR) {
-        return mri_fail(diag, MRI_E_VERSION, 8,
-                        "format version %u; this millrace reads version %d",
-                        mri_get16(p + 8), MRI_VERSION_MAJOR);
+    err = mri_version_check(p, 12, MRI_MANIFEST_KNOWN, "manifest", diag);
+    if (err != MR_OK) {
+        return err;
     }
     mri_pb_alloc_init(&a, bytes);
     *out = mri__pb_manifest__unpack(&a.base, bytes - MRI_MANIFEST_HEAD,
                                     p + MRI_MANIFEST_HEAD);
-    if (*out == NULL || !sizes_hold(*out)) {
+    if (*out == NULL || !sizes_hold(*out) ||
+        features_of(*out) != mri_get32(p + 12)) {
         mri_manifest_free(*out);
         *out = NULL;
         return mri_pb_refuse(&a, MRI_E_MANIFEST, MRI_MANIFEST_HEAD,

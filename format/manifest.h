@@ -11,6 +11,11 @@
 #include <mri/bytes.h>
 
 enum { MRI_MANIFEST_HEAD = 32, MRI_WITHDRAWN_BYTES = 32 };
+/* Incompatible features: a reader that does not know one refuses. */
+enum {
+    MRI_MANIFEST_WITHDRAWN = 1, /* the field of that name is there */
+    MRI_MANIFEST_KNOWN = MRI_MANIFEST_WITHDRAWN
+};
 #define MRI_MANIFEST_LIMIT ((uint64_t)1 << 30)
 
 /* Head and packed message. False: no memory. */

@@ -44,7 +44,7 @@ class Shard:
     """Head and frames, one after the other."""
 
     def __init__(self, tag=TAG):
-        head = struct.pack("<8sHHII16s24x", b"\x89MRS\r\n\x1a\n", 0, 1, 0, 0, tag)
+        head = struct.pack("<8sHHII16s24x", b"\x89MRS\r\n\x1a\n", 1, 0, 0, 0, tag)
         self.out = head + struct.pack("<I", crc32c(head))
         self.tag, self.ordinal = tag, 0
 

@@ -296,14 +296,14 @@ rm -r half half.mr
 
 copy newer.mr
 "$MAKE_INPUT" newer newer.mr/manifest.000001.pb
-reads 9 E0303 "newer.mr/manifest.000001.pb@8: format version 9" newer.mr
-bad 9 E0303 "format version 9" ingest good -o newer.mr -q
+reads 9 E0303 "newer.mr/manifest.000001.pb@8: manifest of format version 9.0 is too new; this millrace reads versions up to 1.0" newer.mr
+bad 9 E0303 "format version 9.0 is too new" ingest good -o newer.mr -q
 copy newer_shard.mr
 for shard in $(shards newer_shard.mr); do
     "$MAKE_INPUT" newer "$shard"
 done
-bad 9 E0303 "mrs@8: format version 9" batch newer_shard.mr
-bad 9 E0303 "mrs@8: format version 9" train small.yaml newer_shard.mr -o new -q
+bad 9 E0303 "mrs@8: shard of format version 9.0 is too new" batch newer_shard.mr
+bad 9 E0303 "mrs@8: shard of format version 9.0 is too new" train small.yaml newer_shard.mr -o new -q
 
 copy manifest.mr
 spoil manifest.mr/manifest.000001.pb 60 '\0377'
