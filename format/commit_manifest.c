@@ -3,6 +3,7 @@
 #include "commit.h"
 
 #include "dataset_read.h"
+#include "level.h"
 #include "manifest.h"
 
 #include <mri/alloc.h>
@@ -58,6 +59,9 @@ fill_schema(manifest_parts *p, const mri_schema *schema)
         mri__pb_field__init(&p->fields[i]);
         p->fields[i].name = text(schema->field_names[i]);
         p->fields[i].kind = schema->field_kinds[i];
+        if (schema->field_levels != NULL) {
+            mri_level_to_pb(&p->fields[i], &schema->field_levels[i]);
+        }
         p->field_list[i] = &p->fields[i];
     }
     p->schema.n_fields = n;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dataset_facts.c - the human side of a dataset. */
 #include "dataset_read.h"
+#include "level.h"
 
 #include <mri/dataset.h>
 #include <mri/error.h>
@@ -112,7 +113,8 @@ mri_dataset_facts_of(const mr_dataset *ds, mri_dataset_facts *out)
     const Mri__PbManifest *m = ds->manifest;
 
     *out =
-        (mri_dataset_facts){.dir = ds->dir,
+        (mri_dataset_facts){.version = ds->version,
+                            .dir = ds->dir,
                             .layout = m->layout,
                             .config = m->schema->config,
                             .split_recipe = m->split_recipe,
@@ -143,6 +145,13 @@ mri_dataset_field_kind(const mr_dataset *ds, uint32_t field)
     return field < mr_dataset_fields(ds)
                ? (mri_field_kind)ds->manifest->schema->fields[field]->kind
                : MRI_FIELD_IMAGE;
+}
+
+void
+mri_dataset_field_level(const mr_dataset *ds, uint32_t field,
+                        mri_field_level *out)
+{
+    mri_level_of_pb(out, ds->manifest->schema->fields[field]);
 }
 
 void

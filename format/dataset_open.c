@@ -3,6 +3,7 @@
 #include "dataset_read.h"
 
 #include "lease.h"
+#include "version.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
@@ -158,6 +159,9 @@ load_manifest(mr_dataset *ds, uint64_t generation, mr_diag *diag)
     if (err == MR_OK) {
         err = mri_manifest_parse(&ds->manifest, b.data, b.len, diag);
         mri_diag_in(err != MR_OK ? diag : NULL, path);
+    }
+    if (err == MR_OK) {
+        ds->version = mri_version_of(b.data, MRI_MANIFEST_FEATURES);
     }
     if (err == MR_OK && ds->manifest->generation != generation) {
         err = mri_fail(diag, MRI_E_MANIFEST, MRI_MANIFEST_HEAD,

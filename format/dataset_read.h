@@ -27,6 +27,7 @@ struct mr_dataset {
     char *dir;
     bool use_map;
     Mri__PbManifest *manifest;
+    mri_version version;
     uint8_t id[16];
     mri_index index;
     mri_shard_slot *slots;  /* [manifest->n_shards] */

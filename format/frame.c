@@ -23,8 +23,6 @@ mri_head_put(uint8_t head[MRI_HEAD_BYTES], const uint8_t plan_tag[16])
     memset(head, 0, MRI_HEAD_BYTES);
     memcpy(head, head_magic, 8);
     mri_version_put(head + 8);
-    mri_put32(head + 12, 0);
-    mri_put32(head + 16, 0);
     memcpy(head + 20, plan_tag, 16);
     mri_put32(head + 60, mri_crc32c(0, head, 60));
 }
@@ -51,7 +49,8 @@ mri_head_get(const uint8_t *head, size_t bytes, uint8_t plan_tag[16],
         return mri_fail(diag, MRI_E_SHARD_DAMAGED, 0,
                         "the head fails its checksum");
     }
-    err = mri_version_check(head, 12, KNOWN_INCOMPATIBLE, "shard", diag);
+    err = mri_version_check(head, MRI_HEAD_FEATURES, KNOWN_INCOMPATIBLE,
+                            "shard", diag);
     if (err == MR_OK) {
         memcpy(plan_tag, head + 20, 16);
     }

@@ -10,6 +10,7 @@
 
 enum {
     MRI_HEAD_BYTES = 64,
+    MRI_HEAD_FEATURES = 12, /* where they stand in it */
     MRI_FRAME_HEAD = 32,
     MRI_ALIGN = 64 /* frames begin at multiples of it */
 };

@@ -2,6 +2,7 @@
 /* manifest.c - the file that makes a generation. */
 #include "manifest.h"
 
+#include "level.h"
 #include "meta.h"
 #include "version.h"
 
@@ -52,7 +53,7 @@ mri_manifest_build(mri_bytes *out, const Mri__PbManifest *pb)
     }
     memcpy(out->data, magic, 8);
     mri_version_put(out->data + 8);
-    mri_put32(out->data + 12, features_of(pb));
+    mri_put32(out->data + MRI_MANIFEST_FEATURES, features_of(pb));
     mri_put64(out->data + 16, out->len - MRI_MANIFEST_HEAD);
     if (!sum_of(out->data, out->data + MRI_MANIFEST_HEAD,
                 out->len - MRI_MANIFEST_HEAD, &sum)) {
@@ -82,8 +83,8 @@ withdrawn_hold(const ProtobufCBinaryData *list)
 static bool
 sizes_hold(const Mri__PbManifest *pb)
 {
-    if (pb->schema == NULL || pb->index_hash.len != 16 ||
-        pb->content_id.len != 16 ||
+    if (pb->schema == NULL || !mri_levels_hold(pb->schema) ||
+        pb->index_hash.len != 16 || pb->content_id.len != 16 ||
         (pb->dataset_id.len != 16 && pb->dataset_id.len != 0)) {
         return false;
     }
@@ -121,7 +122,8 @@ mri_manifest_parse(Mri__PbManifest **out, const uint8_t *p, size_t bytes,
         return mri_fail(diag, MRI_E_MANIFEST, 0,
                         "the manifest fails its checksum");
     }
-    err = mri_version_check(p, 12, MRI_MANIFEST_KNOWN, "manifest", diag);
+    err = mri_version_check(p, MRI_MANIFEST_FEATURES, MRI_MANIFEST_KNOWN,
+                            "manifest", diag);
     if (err != MR_OK) {
         return err;
     }
@@ -129,7 +131,7 @@ mri_manifest_parse(Mri__PbManifest **out, const uint8_t *p, size_t bytes,
     *out = mri__pb_manifest__unpack(&a.base, bytes - MRI_MANIFEST_HEAD,
                                     p + MRI_MANIFEST_HEAD);
     if (*out == NULL || !sizes_hold(*out) ||
-        features_of(*out) != mri_get32(p + 12)) {
+        features_of(*out) != mri_get32(p + MRI_MANIFEST_FEATURES)) {
         mri_manifest_free(*out);
         *out = NULL;
         return mri_pb_refuse(&a, MRI_E_MANIFEST, MRI_MANIFEST_HEAD,

@@ -10,7 +10,11 @@
 
 #include <mri/bytes.h>
 
-enum { MRI_MANIFEST_HEAD = 32, MRI_WITHDRAWN_BYTES = 32 };
+enum {
+    MRI_MANIFEST_HEAD = 32,
+    MRI_MANIFEST_FEATURES = 12, /* where they stand in it */
+    MRI_WITHDRAWN_BYTES = 32
+};
 /* Incompatible features: a reader that does not know one refuses. */
 enum {
     MRI_MANIFEST_WITHDRAWN = 1, /* the field of that name is there */

@@ -2,6 +2,8 @@
 /* meta.c - between our structs and protobuf. */
 #include "meta.h"
 
+#include "level.h"
+
 #include <mri/alloc.h>
 #include <mri/error.h>
 
@@ -346,6 +348,9 @@ mri_schema_pack(mri_bytes *out, const mri_schema *schema)
         mri__pb_field__init(&fields[i]);
         fields[i].name = text(schema->field_names[i]);
         fields[i].kind = schema->field_kinds[i];
+        if (schema->field_levels != NULL) {
+            mri_level_to_pb(&fields[i], &schema->field_levels[i]);
+        }
         list[i] = &fields[i];
     }
     if (ok) {
@@ -371,6 +376,10 @@ mri_schema_unpack(Mri__PbSchema **out, const uint8_t *p, size_t bytes,
 
     mri_pb_alloc_init(&a, bytes);
     *out = mri__pb_schema__unpack(&a.base, bytes, p);
+    if (*out != NULL && !mri_levels_hold(*out)) {
+        mri_schema_unpacked_free(*out);
+        *out = NULL;
+    }
     return *out != NULL ? MR_OK
                         : mri_pb_refuse(&a, MRI_E_SHARD_DAMAGED, at,
                                         "a schema that cannot be read", diag);

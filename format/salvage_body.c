@@ -339,8 +339,12 @@ make_up_schema(mri_body *b, mri_bytes *packed, mr_diag *diag)
     }
     if (err == MR_OK &&
         !mri_schema_pack(packed,
-                         &(mri_schema){(uint32_t)g.fields, fields, kinds,
-                                       (uint32_t)g.count, g.classes, "{}"})) {
+                         &(mri_schema){.field_count = (uint32_t)g.fields,
+                                       .field_names = fields,
+                                       .field_kinds = kinds,
+                                       .class_count = (uint32_t)g.count,
+                                       .classes = g.classes,
+                                       .config = "{}"})) {
         err = no_memory(diag);
     }
     for (size_t i = 0; g.metas != NULL && i < b->meta_count; i++) {

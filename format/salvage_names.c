@@ -2,6 +2,8 @@
 /* salvage_names.c - fields, classes, splits and uids of a new dataset. */
 #include "salvage_names.h"
 
+#include "level.h"
+
 #include <mri/alloc.h>
 #include <mri/conf.h>
 #include <mri/error.h>
@@ -49,6 +51,7 @@ static bool
 add_field(mri_salvage_names *n, const Mri__PbField *field)
 {
     mri_field_kind *kinds;
+    mri_field_level *levels;
 
     if (has(n->fields, n->field_count, field->name)) {
         return true;
@@ -59,16 +62,45 @@ add_field(mri_salvage_names *n, const Mri__PbField *field)
     }
     n->kinds = kinds;
     kinds[n->field_count] = (mri_field_kind)field->kind;
+    levels = mri_resize(n->levels, (size_t)n->field_count + 1, sizeof *levels);
+    if (levels == NULL) {
+        return false;
+    }
+    n->levels = levels;
+    mri_level_of_pb(&levels[n->field_count], field);
     return add_text(&n->fields, &n->field_count, field->name);
+}
+
+/* Levels name fields by their place, and that may be another here. */
+static void
+place_level(mri_salvage_names *n, const Mri__PbSchema *schema, uint32_t field)
+{
+    mri_field_level *level = &n->levels[field];
+    const char *name;
+
+    if (level->of == MRI_NO_FIELD) {
+        return;
+    }
+    name = schema->fields[level->of]->name;
+    for (uint32_t i = 0; i < n->field_count; i++) {
+        if (strcmp(n->fields[i], name) == 0) {
+            level->of = i;
+            return;
+        }
+    }
 }
 
 bool
 mri_salvage_names_add(mri_salvage_names *n, const Mri__PbSchema *schema)
 {
+    uint32_t before = n->field_count;
     bool ok = true;
 
     for (size_t i = 0; ok && i < schema->n_fields; i++) {
         ok = add_field(n, schema->fields[i]);
+    }
+    for (uint32_t i = before; ok && i < n->field_count; i++) {
+        place_level(n, schema, i);
     }
     for (size_t i = 0; ok && i < schema->n_classes; i++) {
         ok = has(n->classes, n->class_count, schema->classes[i]) ||
@@ -87,6 +119,7 @@ mri_salvage_names_schema(const mri_salvage_names *n)
     return (mri_schema){.field_count = n->field_count,
                         .field_names = (const char **)(uintptr_t)n->fields,
                         .field_kinds = n->kinds,
+                        .field_levels = n->levels,
                         .class_count = n->class_count,
                         .classes = (const char **)(uintptr_t)n->classes,
                         .config = n->config};
@@ -261,6 +294,7 @@ mri_salvage_names_release(mri_salvage_names *n)
     mri_free(n->fields);
     mri_free(n->classes);
     mri_free(n->kinds);
+    mri_free(n->levels);
     mri_free(n->config);
     mri_free(n->uids);
     mri_free(n->used);
@@ -279,13 +313,16 @@ mri_schema_of_pb(mri_schema *out, const Mri__PbSchema *pb)
                         .config = pb->config};
     out->field_names = mri_alloc(pb->n_fields, sizeof *out->field_names);
     out->field_kinds = mri_alloc(pb->n_fields, sizeof *out->field_kinds);
-    if (out->field_names == NULL || out->field_kinds == NULL) {
+    out->field_levels = mri_alloc(pb->n_fields, sizeof *out->field_levels);
+    if (out->field_names == NULL || out->field_kinds == NULL ||
+        out->field_levels == NULL) {
         mri_schema_view_release(out);
         return false;
     }
     for (size_t i = 0; i < pb->n_fields; i++) {
         out->field_names[i] = pb->fields[i]->name;
         out->field_kinds[i] = (mri_field_kind)pb->fields[i]->kind;
+        mri_level_of_pb(&out->field_levels[i], pb->fields[i]);
     }
     return true;
 }
@@ -295,6 +332,8 @@ mri_schema_view_release(mri_schema *view)
 {
     mri_free(view->field_names);
     mri_free(view->field_kinds);
+    mri_free(view->field_levels);
     view->field_names = NULL;
     view->field_kinds = NULL;
+    view->field_levels = NULL;
 }

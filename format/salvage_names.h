@@ -18,6 +18,7 @@ typedef struct mri_given {
 typedef struct mri_salvage_names {
     char **fields, **classes; /* in the order in which they came */
     mri_field_kind *kinds;
+    mri_field_level *levels;
     uint32_t field_count, class_count;
     char *config;
     uint8_t (*uids)[MR_UID_BYTES]; /* a hash table with linear probing */

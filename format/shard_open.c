@@ -3,6 +3,7 @@
 #include "shard_read.h"
 
 #include "frame.h"
+#include "version.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
@@ -81,6 +82,9 @@ read_head(mri_shard *s, mr_diag *diag)
 
     if (err == MR_OK) {
         err = mri_head_get(head, bytes, s->plan_tag, diag);
+    }
+    if (err == MR_OK) {
+        s->version = mri_version_of(head, MRI_HEAD_FEATURES);
     }
     mri_bytes_release(&room);
     return err;
@@ -184,4 +188,10 @@ const uint8_t *
 mri_shard_id(const mri_shard *s)
 {
     return s->tail.shard_id;
+}
+
+const mri_version *
+mri_shard_version(const mri_shard *s)
+{
+    return &s->version;
 }

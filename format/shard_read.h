@@ -13,6 +13,7 @@
 
 struct mri_shard {
     mri_object file;
+    mri_version version;
     uint8_t plan_tag[16];
     mri_tail tail;
     mri_foot foot;

@@ -3,13 +3,23 @@
 #include "version.h"
 
 #include <mri/bytes.h>
+#include <mri/dataset.h>
 #include <mri/error.h>
+
+#include <stdio.h>
 
 void
 mri_version_put(uint8_t to[4])
 {
     mri_put16(to, MRI_VERSION_MAJOR);
     mri_put16(to + 2, MRI_VERSION_MINOR);
+}
+
+mri_version
+mri_version_of(const uint8_t *head, size_t features)
+{
+    return (mri_version){mri_get16(head + 8), mri_get16(head + 10),
+                         mri_get32(head + features)};
 }
 
 mr_err
@@ -42,4 +52,30 @@ mri_version_check(const uint8_t *head, size_t features, uint32_t known,
                         MRI_VERSION_MINOR);
     }
     return MR_OK;
+}
+
+static const char *
+name_of(const char *const *names, unsigned count, unsigned bit)
+{
+    static _Thread_local char text[32];
+
+    if (bit < count) {
+        return names[bit];
+    }
+    (void)snprintf(text, sizeof text, "feature %u", bit);
+    return text;
+}
+
+const char *
+mri_shard_feature_name(unsigned bit)
+{
+    return name_of(NULL, 0, bit);
+}
+
+const char *
+mri_dataset_feature_name(unsigned bit)
+{
+    static const char *const names[] = {"withdrawn"};
+
+    return name_of(names, MRI_COUNT(names), bit);
 }

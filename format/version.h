@@ -6,12 +6,15 @@
 #ifndef MRI_VERSION_H
 #define MRI_VERSION_H
 
-#include <millrace/base.h>
+#include <mri/shard.h>
 
 enum { MRI_VERSION_MAJOR = 1, MRI_VERSION_MINOR = 0 };
 
 /* Write the two numbers, 4 bytes. */
 void mri_version_put(uint8_t to[4]);
+
+/* The numbers in a head that was judged. */
+mri_version mri_version_of(const uint8_t *head, size_t features);
 
 /*
  * Judge the head of a file that holds its checksum: the two numbers at

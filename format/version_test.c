@@ -17,7 +17,7 @@
 
 #include <test_set.h>
 
-enum { MAJOR = 8, MINOR = 10, MANIFEST_FEATURES = 12, INDEX_FEATURES = 36 };
+enum { MAJOR = 8, MINOR = 10, INDEX_FEATURES = 36 };
 
 static set made;
 static char *shard_file, *manifest_file, *index_file;
@@ -314,7 +314,7 @@ a_feature_that_is_not_known_is_refused(void **state)
     rewrite(shard_file, 12, 0x8000, seal_head, &was);
     shard_is(MRI_E_VERSION);
     bring_back(shard_file, &was);
-    rewrite(manifest_file, MANIFEST_FEATURES, 0x8000, seal_manifest, &was);
+    rewrite(manifest_file, MRI_MANIFEST_FEATURES, 0x8000, seal_manifest, &was);
     each_way_refuses_the_dataset(MRI_E_VERSION);
     bring_back(manifest_file, &was);
     rewrite(index_file, INDEX_FEATURES, 0x8000, seal_head, &was);
@@ -358,18 +358,18 @@ the_list_of_the_withdrawn_comes_with_its_feature(void **state)
     assert_ok(mri_dataset_withdraw(&withdraw, &report, &d), &d);
     mri_withdraw_report_release(&report);
     load(second, &was);
-    assert_int_equal(mri_get32(was.data + MANIFEST_FEATURES),
+    assert_int_equal(mri_get32(was.data + MRI_MANIFEST_FEATURES),
                      MRI_MANIFEST_WITHDRAWN);
     mri_bytes_release(&was);
-    rewrite(second, MANIFEST_FEATURES, 0, seal_manifest, &was);
+    rewrite(second, MRI_MANIFEST_FEATURES, 0, seal_manifest, &was);
     assert_fails(mr_dataset_open(&ds, made.dir, NULL), MR_ECORRUPT);
     bring_back(second, &was);
     whole_dataset_opens();
     mri_free(second);
     load(manifest_file, &was);
-    assert_int_equal(mri_get32(was.data + MANIFEST_FEATURES), 0);
+    assert_int_equal(mri_get32(was.data + MRI_MANIFEST_FEATURES), 0);
     mri_bytes_release(&was);
-    rewrite(manifest_file, MANIFEST_FEATURES, MRI_MANIFEST_WITHDRAWN,
+    rewrite(manifest_file, MRI_MANIFEST_FEATURES, MRI_MANIFEST_WITHDRAWN,
             seal_manifest, &was);
     (void)snprintf(first, sizeof first, "%s@1", made.dir);
     assert_fails(mr_dataset_open(&ds, first, NULL), MR_ECORRUPT);

@@ -2,6 +2,8 @@
 /* writer.c - hold a dataset's lock, and make a generation of those it has. */
 #include "writer.h"
 
+#include "level.h"
+
 #include <mri/alloc.h>
 #include <mri/error.h>
 #include <mri/file.h>
@@ -115,6 +117,7 @@ typedef struct lists {
     mri_shard_ref *shards;
     const char **fields, **splits;
     mri_field_kind *kinds;
+    mri_field_level *levels;
     double *shares;
 } lists;
 
@@ -127,10 +130,11 @@ make_lists(lists *l, const mr_dataset *ds)
     l->shards = mri_alloc(m->n_shards, sizeof *l->shards);
     l->fields = mri_alloc(s->n_fields, sizeof *l->fields);
     l->kinds = mri_alloc(s->n_fields, sizeof *l->kinds);
+    l->levels = mri_alloc(s->n_fields, sizeof *l->levels);
     l->splits = mri_alloc(m->n_splits, sizeof *l->splits);
     l->shares = mri_alloc(m->n_splits, sizeof *l->shares);
     if (l->shards == NULL || l->fields == NULL || l->kinds == NULL ||
-        l->splits == NULL || l->shares == NULL) {
+        l->levels == NULL || l->splits == NULL || l->shares == NULL) {
         return false;
     }
     for (size_t i = 0; i < m->n_shards; i++) {
@@ -139,6 +143,7 @@ make_lists(lists *l, const mr_dataset *ds)
     for (size_t i = 0; i < s->n_fields; i++) {
         l->fields[i] = s->fields[i]->name;
         l->kinds[i] = (mri_field_kind)s->fields[i]->kind;
+        mri_level_of_pb(&l->levels[i], s->fields[i]);
     }
     for (size_t i = 0; i < m->n_splits; i++) {
         l->splits[i] = m->splits[i]->name;
@@ -156,6 +161,7 @@ commit_lists(const mri_writer *w, const mri_derive *how, const lists *l,
     const mri_schema schema = {.field_count = (uint32_t)s->n_fields,
                                .field_names = l->fields,
                                .field_kinds = l->kinds,
+                               .field_levels = l->levels,
                                .class_count = (uint32_t)s->n_classes,
                                .classes = (const char **)(uintptr_t)s->classes,
                                .config = s->config};
@@ -190,6 +196,7 @@ mri_writer_commit(const mri_writer *w, const mri_derive *how,
     mri_free(l.shards);
     mri_free(l.fields);
     mri_free(l.kinds);
+    mri_free(l.levels);
     mri_free(l.splits);
     mri_free(l.shares);
     return err;

@@ -270,7 +270,8 @@ infer_views(mri_rows *r, mr_diag *diag)
     return err;
 }
 
-/* The one image field that a pipeline works on. */
+/* The one image field that a pipeline works on; coarser levels of it are no
+ * fields of their own. */
 static mr_err
 find_image(mri_rows *r, mr_diag *diag)
 {
@@ -279,7 +280,11 @@ find_image(mri_rows *r, mr_diag *diag)
     unsigned count = 0;
 
     for (uint32_t i = 0; i < mr_dataset_fields(r->ds); i++) {
-        if (mri_dataset_field_kind(r->ds, i) == MRI_FIELD_IMAGE) {
+        mri_field_level level;
+
+        mri_dataset_field_level(r->ds, i, &level);
+        if (mri_dataset_field_kind(r->ds, i) == MRI_FIELD_IMAGE &&
+            level.of == MRI_NO_FIELD) {
             r->field = count++ == 0 ? i : r->field;
             if (used < sizeof known) {
                 used += (size_t)snprintf(known + used, sizeof known - used,

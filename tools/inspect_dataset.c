@@ -83,6 +83,15 @@ json_variant(mri_json *j, const mri_variant *w)
     }
 }
 
+static const char *
+encoding_name(mr_encoding encoding)
+{
+    return encoding == MR_ENC_JPEG     ? "jpeg"
+           : encoding == MR_ENC_CHUNKS ? "chunks"
+           : encoding == MR_ENC_BYTES  ? "bytes"
+                                       : "unknown";
+}
+
 /* One type and shape: they stand in the field. Several: null, and variants. */
 static void
 json_fields(view *v)
@@ -102,11 +111,11 @@ json_fields(view *v)
         }
         mri_json_object(j);
         mri_json_put_text(j, "name", mr_dataset_field_name(v->ds, f));
+        mri_inspect_field_json(j, v->ds, f);
         if (n == 1) {
             mri_dataset_variant(v->ds, last, &w);
             json_variant(j, &w);
-            mri_json_put_text(j, "encoding",
-                              w.encoding == MR_ENC_JPEG ? "jpeg" : "chunks");
+            mri_json_put_text(j, "encoding", encoding_name(w.encoding));
         } else {
             json_variant(j, &(mri_variant){0});
             mri_json_key(j, "variants");
@@ -135,6 +144,7 @@ json_facts(view *v)
 
     mri_dataset_facts_of(v->ds, &facts);
     mri_json_put_text(j, "schema", "millrace.inspect.1");
+    mri_inspect_version_json(j, &facts.version, mri_dataset_feature_name);
     mri_json_put_u64(j, "generation", mr_dataset_generation(v->ds));
     mri_json_put_text(j, "dataset_id", mri_text_hex(mr_dataset_id(v->ds), 16));
     mri_json_put_text(j, "content_id",
@@ -674,8 +684,10 @@ text_fields(const view *v)
             (void)printf("  %s %s %s", mr_dtype_name(w.dtype), w.axes,
                          mri_text_shape(w.shape, w.rank));
         }
-        (void)printf("%s  x %s\n", w.encoding == MR_ENC_JPEG ? " (JPEG)" : "",
+        (void)printf("%s  x %s", w.encoding == MR_ENC_JPEG ? " (JPEG)" : "",
                      mri_text_count(w.count));
+        mri_inspect_field_text(v->ds, w.field);
+        (void)printf("\n");
     }
 }
 
@@ -686,9 +698,11 @@ text_facts(const view *v)
     mri_dataset_facts facts;
 
     mri_dataset_facts_of(v->ds, &facts);
-    (void)printf("%s\n  generation %llu, layout %s, content %s\n", v->in->thing,
+    (void)printf("%s\n  generation %llu, layout %s, content %s, ", v->in->thing,
                  (unsigned long long)mr_dataset_generation(v->ds), facts.layout,
                  mri_text_hex(mr_dataset_content_id(v->ds), 16));
+    mri_inspect_version_text(&facts.version, mri_dataset_feature_name);
+    (void)printf("\n");
     (void)printf("  samples   %s", mri_text_count(facts.samples));
     if (facts.groups != 0) {
         (void)printf(" in %s groups", mri_text_count(facts.groups));

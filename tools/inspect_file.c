@@ -38,15 +38,18 @@ show_shard(const mri_inspect *in, mri_json *j, mr_diag *diag)
     if (in->cli->json) {
         mri_json_object(j);
         mri_json_put_text(j, "schema", "millrace.inspect.shard.1");
+        mri_inspect_version_json(j, mri_shard_version(s),
+                                 mri_shard_feature_name);
         mri_json_put_text(j, "id", mri_text_hex(mri_shard_id(s), 16));
         mri_json_put_u64(j, "samples", mri_shard_samples(s));
         mri_json_put_u64(j, "bytes", mri_shard_bytes(s));
         mri_json_key(j, "keys");
         mri_json_array(j);
     } else {
-        (void)printf("%s\n  shard %s, %s samples, %s\n", in->thing,
-                     mri_text_hex(mri_shard_id(s), 16),
-                     mri_text_count(mri_shard_samples(s)),
+        (void)printf("%s\n  shard %s, ", in->thing,
+                     mri_text_hex(mri_shard_id(s), 16));
+        mri_inspect_version_text(mri_shard_version(s), mri_shard_feature_name);
+        (void)printf(", %s samples, %s\n", mri_text_count(mri_shard_samples(s)),
                      mri_text_bytes(mri_shard_bytes(s)));
     }
     for (uint32_t i = 0; err == MR_OK && i < mri_shard_samples(s); i++) {

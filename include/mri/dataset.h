@@ -40,6 +40,7 @@ MR_USE_RESULT mr_err mri_dataset_split_of(const mr_dataset *ds, uint64_t rank,
 
 /* Facts of the manifest. */
 typedef struct mri_dataset_facts {
+    mri_version version; /* of the manifest */
     const char *dir, *layout, *config, *split_recipe;
     uint64_t samples, groups, quarantined;
     uint64_t withdrawn; /* that stand in the shards, and not in the index */
@@ -50,8 +51,12 @@ typedef struct mri_dataset_facts {
     uint64_t raw_bytes; /* decoded */
 } mri_dataset_facts;
 void mri_dataset_facts_of(const mr_dataset *ds, mri_dataset_facts *out);
+const char *mri_dataset_feature_name(unsigned bit);
 uint64_t mri_dataset_class_count(const mr_dataset *ds, uint32_t class_index);
 mri_field_kind mri_dataset_field_kind(const mr_dataset *ds, uint32_t field);
+/* Which field it is a coarser level of. */
+void mri_dataset_field_level(const mr_dataset *ds, uint32_t field,
+                             mri_field_level *out);
 void mri_dataset_shard(const mr_dataset *ds, uint32_t i, mri_shard_ref *out);
 
 /* The types and shapes that occur, most frequent first. dtype MR_NONE: all

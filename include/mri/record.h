@@ -51,10 +51,23 @@ typedef enum mri_field_kind {
     MRI_FIELD_LABEL = 2
 } mri_field_kind;
 
+#define MRI_NO_FIELD UINT32_MAX
+
+/* A field may be a coarser level of another, as in a pyramid: a sample's
+ * elements of it stand for so many of the other's along each axis. */
+typedef struct mri_field_level {
+    uint32_t of; /* index in the schema's fields, or MRI_NO_FIELD */
+    uint32_t rank;
+    uint32_t downsample[MR_MAX_RANK]; /* [rank], >= 1 */
+} mri_field_level;
+
 typedef struct mri_schema {
     uint32_t field_count;
     const char **field_names;
-    mri_field_kind *field_kinds;
+    mri_field_kind *field_kinds;   /* or a number that only a later version
+                                    knows: such a field is kept, and left to
+                                    who knows it */
+    mri_field_level *field_levels; /* NULL: none is a level */
     uint32_t class_count;
     const char **classes; /* sorted */
     const char *config;   /* canonical conversion config, JSON */

@@ -67,6 +67,12 @@ char *mri_shard_path(const char *dir, const uint8_t id[16]);
 /* Reading a single shard, as `inspect` and `verify` do. */
 typedef struct mri_shard mri_shard;
 
+/* Of the format, and the incompatible features that a file uses. */
+typedef struct mri_version {
+    uint16_t major, minor;
+    uint32_t features; /* a bit each */
+} mri_version;
+
 /* `expect` is what a manifest says of it, or NULL. */
 MR_USE_RESULT mr_err mri_shard_open(mri_shard **out, const char *path,
                                     const mri_shard_ref *expect, mr_diag *diag);
@@ -74,6 +80,9 @@ void mri_shard_close(mri_shard *s);
 uint32_t mri_shard_samples(const mri_shard *s);
 uint64_t mri_shard_bytes(const mri_shard *s);
 const uint8_t *mri_shard_id(const mri_shard *s);
+const mri_version *mri_shard_version(const mri_shard *s);
+/* "feature 7" for one without a name. */
+const char *mri_shard_feature_name(unsigned bit);
 
 /* The human side of a sample: what its meta frame says. */
 typedef struct mri_meta {
