@@ -2,6 +2,7 @@
 /* alloc.c - the one door to malloc. */
 #include <mri/alloc.h>
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,30 +12,84 @@
 #define PAGE 4096u
 #define HUGE_FROM (4u << 20) /* bytes from which large pages pay */
 
-/* Allocations left until they fail; negative: never (the usual case, which
- * costs one relaxed load). */
-static atomic_llong fail_in = -1;
+/* Usual programs pay one relaxed load a call for what tests can ask for. */
+static atomic_bool tested;
+static atomic_llong fail_in = -1; /* allocations left until they fail */
 static atomic_llong made;
+static atomic_llong limit = -1; /* of the bytes held; negative: none */
+static atomic_llong held, most;
 
 static bool
-refused(void)
+is_tested(void)
 {
-    if (atomic_load_explicit(&fail_in, memory_order_relaxed) < 0) {
+    return atomic_load_explicit(&tested, memory_order_relaxed);
+}
+
+static void
+decide_tested(void)
+{
+    atomic_store(&tested,
+                 atomic_load(&fail_in) >= 0 || atomic_load(&limit) >= 0);
+}
+
+static bool
+refused(uint64_t bytes)
+{
+    long long room;
+
+    if (!is_tested()) {
         return false;
     }
     atomic_fetch_add(&made, 1);
     if (atomic_load(&fail_in) == 0) {
         return true;
     }
-    atomic_fetch_sub(&fail_in, 1);
-    return false;
+    if (atomic_load(&fail_in) > 0) {
+        atomic_fetch_sub(&fail_in, 1);
+    }
+    room = atomic_load(&limit) - atomic_load(&held);
+    return atomic_load(&limit) >= 0 && (room < 0 || bytes > (uint64_t)room);
+}
+
+/* `p` came, in place of a block of `old` bytes. */
+static void *
+counted(void *p, size_t old)
+{
+    long long now, before;
+
+    if (p != NULL && is_tested()) {
+        now = (long long)malloc_usable_size(p) - (long long)old;
+        now += atomic_fetch_add(&held, now);
+        before = atomic_load(&most);
+        while (now > before &&
+               !atomic_compare_exchange_weak(&most, &before, now)) {
+        }
+    }
+    return p;
 }
 
 int64_t
 mri_alloc_fail_at(int64_t n)
 {
     atomic_store(&fail_in, n);
+    decide_tested();
     return atomic_exchange(&made, 0);
+}
+
+void
+mri_alloc_limit(int64_t bytes)
+{
+    atomic_store(&held, 0);
+    atomic_store(&most, 0);
+    atomic_store(&limit, bytes);
+    decide_tested();
+}
+
+int64_t
+mri_alloc_held(int64_t *at_most)
+{
+    *at_most = atomic_load(&most);
+    return atomic_load(&held);
 }
 
 bool
@@ -66,12 +121,13 @@ mri_alloc(size_t count, size_t size)
 {
     uint64_t bytes;
 
-    if (refused() || !mri_mul(count, size, &bytes) || bytes > PTRDIFF_MAX) {
+    if (!mri_mul(count, size, &bytes) || bytes > PTRDIFF_MAX ||
+        refused(bytes)) {
         return NULL;
     }
     /* calloc: the kernel's fresh pages need no clearing. No bytes are still a
      * block. */
-    return calloc(1, bytes != 0 ? (size_t)bytes : 1);
+    return counted(calloc(1, bytes != 0 ? (size_t)bytes : 1), 0);
 }
 
 /* Touching a new volume for the first time costs more in page faults than in
@@ -98,25 +154,27 @@ mri_alloc_pixels(size_t count, size_t size)
     uint64_t bytes;
     void *p;
 
-    if (refused() || !mri_mul(count, size, &bytes) ||
-        bytes > SIZE_MAX - PIXEL_ALIGN) {
+    if (!mri_mul(count, size, &bytes) || bytes > SIZE_MAX - PIXEL_ALIGN ||
+        refused(bytes)) {
         return NULL;
     }
     bytes = (bytes + PIXEL_ALIGN) & ~(uint64_t)(PIXEL_ALIGN - 1);
     p = aligned_alloc(PIXEL_ALIGN, (size_t)bytes);
     want_large_pages(p, bytes);
-    return p;
+    return counted(p, 0);
 }
 
 void *
 mri_resize(void *old, size_t count, size_t size)
 {
     uint64_t bytes;
+    size_t before = is_tested() ? malloc_usable_size(old) : 0;
 
-    if (refused() || !mri_mul(count, size, &bytes) || bytes > SIZE_MAX) {
+    if (!mri_mul(count, size, &bytes) || bytes > PTRDIFF_MAX ||
+        refused(bytes)) {
         return NULL;
     }
-    return realloc(old, bytes != 0 ? (size_t)bytes : 1);
+    return counted(realloc(old, bytes != 0 ? (size_t)bytes : 1), before);
 }
 
 char *
@@ -139,5 +197,8 @@ mri_strdup(const char *s)
 void
 mri_free(void *p)
 {
+    if (is_tested()) {
+        atomic_fetch_sub(&held, (long long)malloc_usable_size(p));
+    }
     free(p);
 }

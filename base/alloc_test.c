@@ -44,6 +44,29 @@ the_nth_allocation_and_all_later_ones_fail(void **state)
 }
 
 static void
+bytes_held_are_counted_and_limited(void **state)
+{
+    int64_t most;
+    void *a, *b;
+
+    (void)state;
+    mri_alloc_limit(4096);
+    a = mri_alloc(1000, 1);
+    b = mri_alloc(4000, 1);
+    assert_non_null(a);
+    assert_null(b);
+    a = mri_resize(a, 3000, 1);
+    assert_non_null(a);
+    mri_free(a);
+    assert_int_equal(mri_alloc_held(&most), 0);
+    assert_in_range(most, 3000, 4095);
+    mri_alloc_limit(-1);
+    b = mri_alloc(4000, 1);
+    assert_non_null(b);
+    mri_free(b);
+}
+
+static void
 nothing_still_gives_a_block(void **state)
 {
     void *p = mri_alloc(0, 8);
@@ -74,6 +97,7 @@ main(void)
         cmocka_unit_test(a_product_that_overflows_is_refused),
         cmocka_unit_test(checked_sums_leave_the_result_alone_on_overflow),
         cmocka_unit_test(the_nth_allocation_and_all_later_ones_fail),
+        cmocka_unit_test(bytes_held_are_counted_and_limited),
         cmocka_unit_test(nothing_still_gives_a_block),
         cmocka_unit_test(pixels_are_aligned),
     };

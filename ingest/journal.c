@@ -29,21 +29,28 @@ hex_field(const json_t *o, const char *key, void *out, size_t bytes)
 }
 
 static bool
+size_field(const json_t *o, const char *key, uint64_t *out)
+{
+    const json_t *v = json_object_get(o, key);
+
+    *out = (uint64_t)json_integer_value(v);
+    return json_is_integer(v) && json_integer_value(v) >= 0;
+}
+
+static bool
 parse_line(mri_shard_ref *ref, const char *json)
 {
     json_t *o = json_loads(json, 0, NULL);
     uint8_t hash[8];
     bool ok = hex_field(o, "id", ref->id, 16) &&
               hex_field(o, "plan_tag", ref->plan_tag, 16) &&
-              hex_field(o, "foot_hash", hash, 8);
+              hex_field(o, "foot_hash", hash, 8) &&
+              size_field(o, "bytes", &ref->bytes) &&
+              size_field(o, "samples", &ref->samples) &&
+              size_field(o, "raw_bytes", &ref->raw_bytes);
 
     if (ok) {
         ref->foot_hash = mri_get64(hash);
-        ref->bytes = (uint64_t)json_integer_value(json_object_get(o, "bytes"));
-        ref->samples =
-            (uint64_t)json_integer_value(json_object_get(o, "samples"));
-        ref->raw_bytes =
-            (uint64_t)json_integer_value(json_object_get(o, "raw_bytes"));
     }
     json_decref(o);
     return ok;

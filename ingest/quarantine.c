@@ -69,26 +69,46 @@ copy_text(const json_t *o, const char *key)
     return mri_strdup(json_string_value(json_object_get(o, key)));
 }
 
+/* A number that may be missing; false for one that nobody wrote. */
+static bool
+take_number(const json_t *o, const char *key, uint64_t limit, uint64_t *out)
+{
+    const json_t *v = json_object_get(o, key);
+    json_int_t n = json_integer_value(v);
+
+    if (v == NULL || json_is_null(v)) {
+        return true;
+    }
+    if (!json_is_integer(v) || n < 0 || (uint64_t)n > limit) {
+        return false;
+    }
+    *out = (uint64_t)n;
+    return true;
+}
+
 mr_err
 mri_bad_parse(mri_bad *bad, const char *json, mr_diag *diag)
 {
     json_t *o = json_loads(json, 0, NULL);
-    const json_t *at = json_object_get(o, "at");
     const char *sha = json_string_value(json_object_get(o, "sha256"));
+    uint64_t code = 0;
+    bool ok;
 
     *bad = (mri_bad){.key = copy_text(o, "key"),
                      .stage = copy_text(o, "stage"),
                      .reason = copy_text(o, "reason"),
                      .window = copy_text(o, "window"),
                      .at = MR_NOWHERE};
-    bad->code = (uint16_t)json_integer_value(json_object_get(o, "code"));
-    bad->bytes = (uint64_t)json_integer_value(json_object_get(o, "bytes"));
-    if (json_is_integer(at)) {
-        bad->at = (uint64_t)json_integer_value(at);
-    }
+    ok = take_number(o, "code", UINT16_MAX, &code) &&
+         take_number(o, "at", INT64_MAX, &bad->at) &&
+         take_number(o, "bytes", INT64_MAX, &bad->bytes);
+    bad->code = (uint16_t)code;
     bad->hashed = sha != NULL && mri_unhex(bad->sha256, 32, sha);
+    if (!bad->hashed) { /* of digits that were none, the first ones came */
+        memset(bad->sha256, 0, sizeof bad->sha256);
+    }
     json_decref(o);
-    if (bad->key == NULL || bad->stage == NULL || bad->reason == NULL) {
+    if (!ok || bad->key == NULL || bad->stage == NULL || bad->reason == NULL) {
         mri_bad_release(bad);
         return mri_fail(diag, MRI_E_LINE, MR_NOWHERE,
                         "a record of the quarantine cannot be read");

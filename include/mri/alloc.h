@@ -30,6 +30,13 @@ bool mri_add(uint64_t a, uint64_t b, uint64_t *out);
  * fail; a negative n never fails. Returns how many were made since last time.
  */
 int64_t mri_alloc_fail_at(int64_t n);
+/*
+ * For tests: count the bytes held from now on, beginning with 0, and refuse
+ * what would make them more than `bytes`; negative: neither any more.
+ */
+void mri_alloc_limit(int64_t bytes);
+/* The bytes held now; *at_most: the most that were at once. Since then. */
+int64_t mri_alloc_held(int64_t *at_most);
 
 MRI_END
 
