@@ -218,7 +218,7 @@ open_encoder(maker *m, mr_diag *diag)
         return err;
     }
     return m->random
-               ? mri_store_draw(mri_encoder_store(m->encoder), m->seed, diag)
+               ? mri_params_draw(mri_encoder_store(m->encoder), m->seed, diag)
                : mri_weights_load(m->weights, mri_encoder_store(m->encoder),
                                   m->o->branch, diag);
 }

@@ -64,8 +64,8 @@ write_weights(const char *path, const mri_weights_info *info, uint64_t seed,
               bool broken)
 {
     mri_encoder *e = open_encoder(&network.vit, 1, &mri_backend_ref);
-    mri_store *store = mri_encoder_store(e);
-    size_t n = mri_store_count(store);
+    mri_params *store = mri_encoder_store(e);
+    size_t n = mri_params_count(store);
     mri_st_item *items = calloc(n, sizeof *items);
     mri_json j = {0};
     mri_st_meta meta = {MRI_STATE_KEY, NULL};
@@ -75,12 +75,12 @@ write_weights(const char *path, const mri_weights_info *info, uint64_t seed,
     mri_weights_put(&j, info);
     mri_json_end(&j);
     meta.value = mri_json_done(&j);
-    assert_ok(mri_store_draw(store, seed, &d), &d);
+    assert_ok(mri_params_draw(store, seed, &d), &d);
     for (size_t i = 0; i < n; i++) {
-        mr_tensor t = mri_store_tensor(store, i);
+        mr_tensor t = mri_params_tensor(store, i);
 
         items[i] = (mri_st_item){
-            mri_store_slot(store, i)->name, t.dtype, t.rank, {0}, t.data};
+            mri_params_slot(store, i)->name, t.dtype, t.rank, {0}, t.data};
         memcpy(items[i].shape, t.shape, sizeof t.shape);
         if (broken && strstr(items[i].name, "pos_embed") != NULL) {
             *(float *)t.data = NAN;
@@ -165,7 +165,7 @@ run_by_hand(const bed *b, uint64_t seed, const mri_backend *backend, float *out)
     o.pipeline = SHOWN;
     o.batch_size = 1;
     o.order = MR_ORDER_UID;
-    assert_ok(mri_store_draw(mri_encoder_store(e), seed, &d), &d);
+    assert_ok(mri_params_draw(mri_encoder_store(e), seed, &d), &d);
     assert_ok(mr_stream_open(&s, &o, &d), &d);
     assert_int_equal(mr_stream_samples(s), SAMPLES);
     for (size_t i = 0; i < SAMPLES; i++) {

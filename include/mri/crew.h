@@ -40,7 +40,7 @@ unsigned mri_crew_lanes(const mri_crew *crew);
 
 /* Take a graph, ended, of one part. It and the store must outlive the crew. */
 MR_USE_RESULT mr_err mri_crew_load(mri_crew *crew, const mri_graph *g,
-                                   const mri_store *store, mr_diag *diag);
+                                   const mri_params *store, mr_diag *diag);
 
 /* An input for all parts: part i gets `bytes` at data + i * step. */
 typedef struct mri_feed {

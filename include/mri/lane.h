@@ -17,34 +17,35 @@ MRI_BEGIN
 
 /* ---------------------------------------------------------------- store */
 
-typedef struct mri_store mri_store;
+typedef struct mri_params mri_params;
 
 /* Memory for the parameters of an ended graph, not yet set. `exec` must
  * outlive it. errors  MR_ENOMEM */
-MR_USE_RESULT mr_err mri_store_open(mri_store **out, const mri_graph *g,
-                                    mri_exec *exec, mr_diag *diag);
-void mri_store_close(mri_store *store);
+MR_USE_RESULT mr_err mri_params_open(mri_params **out, const mri_graph *g,
+                                     mri_exec *exec, mr_diag *diag);
+void mri_params_close(mri_params *store);
 
 /*
  * Draw all parameters: each is a function of seed and name alone, whatever
  * the network around it. Shadows get the values of those they follow.
  */
-MR_USE_RESULT mr_err mri_store_draw(mri_store *store, uint64_t seed,
-                                    mr_diag *diag);
+MR_USE_RESULT mr_err mri_params_draw(mri_params *store, uint64_t seed,
+                                     mr_diag *diag);
 
 /* Parameters, in the order of the graph; names stay the store's. */
-size_t mri_store_count(const mri_store *store);
-const mri_slot *mri_store_slot(const mri_store *store, size_t i);
+size_t mri_params_count(const mri_params *store);
+const mri_slot *mri_params_slot(const mri_params *store, size_t i);
 /* Its index, or SIZE_MAX. */
-size_t mri_store_find(const mri_store *store, const char *name);
+size_t mri_params_find(const mri_params *store, const char *name);
 /* Views of device memory: one parameter; a whole arena, which has gaps. */
-mr_tensor mri_store_tensor(const mri_store *store, size_t i);
-mr_tensor mri_store_arena(const mri_store *store, mri_set set);
+mr_tensor mri_params_tensor(const mri_params *store, size_t i);
+mr_tensor mri_params_arena(const mri_params *store, mri_set set);
 /* Copy to and from host memory; bytes must be those of the tensor. */
-MR_USE_RESULT mr_err mri_store_get(const mri_store *store, size_t i, void *host,
-                                   uint64_t bytes, mr_diag *diag);
-MR_USE_RESULT mr_err mri_store_put(mri_store *store, size_t i, const void *host,
-                                   uint64_t bytes, mr_diag *diag);
+MR_USE_RESULT mr_err mri_params_get(const mri_params *store, size_t i,
+                                    void *host, uint64_t bytes, mr_diag *diag);
+MR_USE_RESULT mr_err mri_params_put(mri_params *store, size_t i,
+                                    const void *host, uint64_t bytes,
+                                    mr_diag *diag);
 
 /* ----------------------------------------------------------------- lane */
 
@@ -60,7 +61,7 @@ typedef struct mri_lane mri_lane;
  *         MR_ENOMEM   the text says how much was wanted
  */
 MR_USE_RESULT mr_err mri_lane_open(mri_lane **out, const mri_graph *g,
-                                   const mri_store *store, mri_exec *exec,
+                                   const mri_params *store, mri_exec *exec,
                                    mr_diag *diag);
 void mri_lane_close(mri_lane *lane);
 

@@ -25,7 +25,7 @@ typedef struct mri_adamw_options {
 mri_adamw_options mri_adamw_defaults(void);
 
 /* Store and exec must outlive it. errors  MR_ENOMEM */
-MR_USE_RESULT mr_err mri_optim_open(mri_optim **out, const mri_store *store,
+MR_USE_RESULT mr_err mri_optim_open(mri_optim **out, const mri_params *store,
                                     mri_exec *exec,
                                     const mri_adamw_options *options,
                                     mr_diag *diag);

@@ -74,7 +74,7 @@ MR_USE_RESULT mr_err mri_encoder_open(mri_encoder **out, const mri_vit *v,
                                       mr_diag *diag);
 void mri_encoder_close(mri_encoder *e);
 /* Its parameters: names, shapes, values. */
-mri_store *mri_encoder_store(mri_encoder *e);
+mri_params *mri_encoder_store(mri_encoder *e);
 
 /*
  * shape   images [count, channels, side, side], any count

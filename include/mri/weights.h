@@ -72,9 +72,9 @@ MR_USE_RESULT mr_err mri_weights_find(const mri_weights *w, const char *name,
  * Set every parameter of a store from the tensor of its name. `branch`
  * ("student") stands for the first part of the names; NULL: as they are.
  *
- * errors  those of mri_weights_find and mri_store_put
+ * errors  those of mri_weights_find and mri_params_put
  */
-MR_USE_RESULT mr_err mri_weights_load(const mri_weights *w, mri_store *store,
+MR_USE_RESULT mr_err mri_weights_load(const mri_weights *w, mri_params *store,
                                       const char *branch, mr_diag *diag);
 
 MRI_END

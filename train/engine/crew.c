@@ -180,7 +180,7 @@ exec_of(const mri_crew *c, unsigned worker)
 }
 
 mr_err
-mri_crew_load(mri_crew *c, const mri_graph *g, const mri_store *store,
+mri_crew_load(mri_crew *c, const mri_graph *g, const mri_params *store,
               mr_diag *diag)
 {
     mr_err err = MR_OK;

@@ -22,7 +22,7 @@ typedef struct step {
 
 struct mri_lane {
     const mri_graph *g;
-    const mri_store *store;
+    const mri_params *store;
     mri_exec *exec;
     char *arena;
     void *grads; /* what the arguments point at by now */
@@ -92,12 +92,12 @@ find_params(mri_lane *l, mr_diag *diag)
         if (v->kind != VALUE_PARAM) {
             continue;
         }
-        at = mri_store_find(l->store, v->name);
+        at = mri_params_find(l->store, v->name);
         if (at == SIZE_MAX) {
             return mri_fail(diag, MRI_E_GRAPH_NAME, MR_NOWHERE,
                             "there is no parameter %s", v->name);
         }
-        t = mri_store_tensor(l->store, at);
+        t = mri_params_tensor(l->store, at);
         if (t.rank != v->shape.rank || t.dtype != v->shape.dtype ||
             memcmp(t.shape, v->shape.shape, sizeof t.shape) != 0) {
             return mri_fail(diag, MRI_E_GRAPH_SHAPE, MR_NOWHERE,
@@ -212,7 +212,7 @@ make_arena(mri_lane *l, mr_diag *diag)
 }
 
 mr_err
-mri_lane_open(mri_lane **out, const mri_graph *g, const mri_store *store,
+mri_lane_open(mri_lane **out, const mri_graph *g, const mri_params *store,
               mri_exec *exec, mr_diag *diag)
 {
     mri_lane *l = mri_alloc(1, sizeof *l);

@@ -9,7 +9,7 @@
 
 struct mri_optim {
     mri_exec *exec;
-    const mri_store *store;
+    const mri_params *store;
     mri_adamw_options options;
     size_t count;
     size_t *at;      /* [count] index in the store */
@@ -70,7 +70,7 @@ wants_decay(const mri_slot *slot)
 static mr_err
 list_tensors(mri_optim *o, mr_diag *diag)
 {
-    size_t all = mri_store_count(o->store);
+    size_t all = mri_params_count(o->store);
     uint64_t *spans = mri_alloc(2 * all, sizeof *spans);
     mr_err err;
 
@@ -85,7 +85,7 @@ list_tensors(mri_optim *o, mr_diag *diag)
                         "no memory for an optimiser");
     }
     for (size_t i = 0; i < all; i++) {
-        const mri_slot *slot = mri_store_slot(o->store, i);
+        const mri_slot *slot = mri_params_slot(o->store, i);
 
         if (slot->set == MRI_SET_TRAINED) {
             spans[2 * o->count] = slot->first;
@@ -104,10 +104,10 @@ list_tensors(mri_optim *o, mr_diag *diag)
 }
 
 mr_err
-mri_optim_open(mri_optim **out, const mri_store *store, mri_exec *exec,
+mri_optim_open(mri_optim **out, const mri_params *store, mri_exec *exec,
                const mri_adamw_options *options, mr_diag *diag)
 {
-    mr_tensor p = mri_store_arena(store, MRI_SET_TRAINED);
+    mr_tensor p = mri_params_arena(store, MRI_SET_TRAINED);
     mri_optim *o = mri_alloc(1, sizeof *o);
     mr_err err;
 
@@ -191,7 +191,7 @@ static mr_err
 upload_rates(mri_optim *o, const mri_step_rates *r)
 {
     for (size_t i = 0; i < o->count; i++) {
-        const mri_slot *slot = mri_store_slot(o->store, o->at[i]);
+        const mri_slot *slot = mri_params_slot(o->store, o->at[i]);
         bool still = slot->fixed || (r->frozen != NULL &&
                                      strstr(slot->name, r->frozen) != NULL);
         double n = (double)(still ? 1 : ++o->steps[i]);
@@ -210,10 +210,10 @@ mri_optim_step(mri_optim *o, const void *grads, const mri_step_rates *r,
                mr_diag *diag)
 {
     const mri_ops *ops = o->exec->backend->ops;
-    mri_adamw_args a = {.p = mri_store_arena(o->store, MRI_SET_TRAINED),
+    mri_adamw_args a = {.p = mri_params_arena(o->store, MRI_SET_TRAINED),
                         .m = o->m,
                         .v = o->v,
-                        .ema = mri_store_arena(o->store, MRI_SET_SHADOW),
+                        .ema = mri_params_arena(o->store, MRI_SET_SHADOW),
                         .spans = o->spans,
                         .sumsq = o->sumsq,
                         .rates = o->device_rates,
@@ -271,7 +271,7 @@ mri_optim_norms(const mri_optim *o, float *out, mr_diag *diag)
 static mr_tensor
 part_of(const mri_optim *o, const mr_tensor *arena, size_t i)
 {
-    const mri_slot *slot = mri_store_slot(o->store, o->at[i]);
+    const mri_slot *slot = mri_params_slot(o->store, o->at[i]);
 
     return mr_tensor_of((char *)arena->data +
                             slot->first * mr_dtype_bytes(arena->dtype),

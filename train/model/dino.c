@@ -26,7 +26,7 @@ struct mri_dino {
     uint32_t parts, total;
     mri_graph *graph;
     mri_crew *crew;
-    mri_store *store;
+    mri_params *store;
     mri_optim *optim;
     features features;
     mr_tensor center;
@@ -68,7 +68,8 @@ after_dot(const char *name)
 static mr_err
 list_state(mri_dino *d, mr_diag *diag)
 {
-    size_t all = mri_store_count(d->store), trained = mri_optim_count(d->optim);
+    size_t all = mri_params_count(d->store),
+           trained = mri_optim_count(d->optim);
     mr_err err = MR_OK;
 
     d->entries = mri_alloc(all + 2 * trained, sizeof *d->entries);
@@ -77,12 +78,12 @@ list_state(mri_dino *d, mr_diag *diag)
     }
     for (size_t i = 0; err == MR_OK && i < all; i++) {
         err =
-            add_entry(d, "", mri_store_slot(d->store, i)->name, HOME_STORE, i);
+            add_entry(d, "", mri_params_slot(d->store, i)->name, HOME_STORE, i);
     }
     for (int which = 0; which < 2; which++) {
         for (size_t i = 0; err == MR_OK && i < trained; i++) {
             const mri_slot *slot =
-                mri_store_slot(d->store, mri_optim_at(d->optim, i));
+                mri_params_slot(d->store, mri_optim_at(d->optim, i));
 
             if (!slot->fixed) {
                 err = add_entry(d, which == 0 ? "adam_m." : "adam_v.",
@@ -124,7 +125,7 @@ open_parts(mri_dino *d, const mri_crew_options *options, mr_diag *diag)
         err = build_graph(d, diag);
     }
     if (err == MR_OK) {
-        err = mri_store_open(&d->store, d->graph, exec, diag);
+        err = mri_params_open(&d->store, d->graph, exec, diag);
     }
     if (err == MR_OK) {
         err = mri_optim_open(&d->optim, d->store, exec, &d->config.adamw, diag);
@@ -137,7 +138,7 @@ open_parts(mri_dino *d, const mri_crew_options *options, mr_diag *diag)
     }
     if (err == MR_OK) {
         d->center =
-            mri_store_tensor(d->store, mri_store_find(d->store, "center"));
+            mri_params_tensor(d->store, mri_params_find(d->store, "center"));
     }
     return err;
 }
@@ -186,7 +187,7 @@ mri_dino_close(mri_dino *d)
     }
     features_release(&d->features);
     mri_optim_close(d->optim);
-    mri_store_close(d->store);
+    mri_params_close(d->store);
     mri_crew_close(d->crew);
     mri_graph_close(d->graph);
     for (size_t i = 0; i < d->count; i++) {
@@ -200,7 +201,7 @@ mri_dino_close(mri_dino *d)
 mr_err
 mri_dino_init(mri_dino *d, uint64_t seed, mr_diag *diag)
 {
-    return mri_store_draw(d->store, seed, diag);
+    return mri_params_draw(d->store, seed, diag);
 }
 
 /* ------------------------------------------------------------------ steps */
@@ -362,7 +363,7 @@ view_of(const mri_dino *d, size_t i)
     case HOME_STORE:
         break;
     }
-    return mri_store_tensor(d->store, e->at);
+    return mri_params_tensor(d->store, e->at);
 }
 
 mri_dino_tensor
@@ -406,7 +407,7 @@ mri_dino_counts_get(const mri_dino *d)
 
     for (size_t i = 0; i < mri_optim_count(d->optim); i++) {
         const mri_slot *slot =
-            mri_store_slot(d->store, mri_optim_at(d->optim, i));
+            mri_params_slot(d->store, mri_optim_at(d->optim, i));
 
         if (slot->fixed) {
             continue;
@@ -440,7 +441,7 @@ mri_dino_trained(const mri_dino *d)
 const char *
 mri_dino_trained_name(const mri_dino *d, size_t i)
 {
-    return mri_store_slot(d->store, mri_optim_at(d->optim, i))->name;
+    return mri_params_slot(d->store, mri_optim_at(d->optim, i))->name;
 }
 
 mr_err
@@ -448,7 +449,7 @@ mri_dino_grad(const mri_dino *d, size_t i, void *host, uint64_t bytes,
               mr_diag *diag)
 {
     mri_exec *exec = mri_crew_exec(d->crew);
-    const mri_slot *slot = mri_store_slot(d->store, mri_optim_at(d->optim, i));
+    const mri_slot *slot = mri_params_slot(d->store, mri_optim_at(d->optim, i));
 
     if (d->grads == NULL || bytes != slot->len * sizeof(float)) {
         return mri_fail(diag, MRI_E_GRAPH_SHAPE, MR_NOWHERE,
@@ -476,8 +477,8 @@ mri_dino_costs_of(const mri_dino *d)
                         .activations = g.activations * lanes,
                         .flops = (g.forward + g.reverse) * d->parts};
 
-    for (size_t i = 0; i < mri_store_count(d->store); i++) {
-        const mri_slot *slot = mri_store_slot(d->store, i);
+    for (size_t i = 0; i < mri_params_count(d->store); i++) {
+        const mri_slot *slot = mri_params_slot(d->store, i);
 
         c.params += slot->set == MRI_SET_TRAINED ? slot->len : 0;
     }

@@ -100,7 +100,7 @@ pixels(const mri_dino_config *c, uint32_t side, uint32_t views)
 typedef struct exact {
     mri_exec *exec;
     mri_graph *g;
-    mri_store *store;
+    mri_params *store;
     mri_lane *lane;
     char *grads;
     uint64_t grad_bytes;
@@ -127,15 +127,15 @@ stir_params(exact *x)
 {
     mr_diag diag = {0};
 
-    for (size_t i = 0; i < mri_store_count(x->store); i++) {
-        const mri_slot *slot = mri_store_slot(x->store, i);
+    for (size_t i = 0; i < mri_params_count(x->store); i++) {
+        const mri_slot *slot = mri_params_slot(x->store, i);
         mri_draws d = mri_draws_of(100 + i, 0, 0);
         double *v = room((size_t)slot->len, sizeof *v);
 
         for (uint64_t k = 0; k < slot->len; k++) {
             v[k] = mri_draw_range(&d, -0.5, 0.5);
         }
-        must(mri_store_put(x->store, i, v, slot->len * sizeof *v, &diag),
+        must(mri_params_put(x->store, i, v, slot->len * sizeof *v, &diag),
              &diag);
         mri_free(v);
     }
@@ -154,7 +154,7 @@ open_exact(const mri_dino_config *c)
         &diag);
     must(mri_graph_open(&x.g, MR_F64, &diag), &diag);
     must(mri_dino_build(x.g, c, &diag), &diag);
-    must(mri_store_open(&x.store, x.g, x.exec, &diag), &diag);
+    must(mri_params_open(&x.store, x.g, x.exec, &diag), &diag);
     must(mri_lane_open(&x.lane, x.g, x.store, x.exec, &diag), &diag);
     x.grad_bytes = mri_graph_costs(x.g).grads;
     x.grads = room((size_t)x.grad_bytes, 1);
@@ -173,7 +173,7 @@ static void
 close_exact(exact *x)
 {
     mri_lane_close(x->lane);
-    mri_store_close(x->store);
+    mri_params_close(x->store);
     mri_graph_close(x->g);
     mri_exec_close(x->exec);
     mri_free(x->grads);
@@ -194,8 +194,8 @@ loss_of(exact *x)
 static void
 check_param(mri_check *c, exact *x, size_t i, const char *grads)
 {
-    const mri_slot *slot = mri_store_slot(x->store, i);
-    mr_tensor p = mri_store_tensor(x->store, i);
+    const mri_slot *slot = mri_params_slot(x->store, i);
+    mr_tensor p = mri_params_tensor(x->store, i);
     uint64_t step = slot->len > 5 ? (slot->len - 1) / 4 : 1;
     double *v = p.data; /* the reference's memory is the host's */
     char what[160];
@@ -223,8 +223,8 @@ check_slopes(mri_check *c, const mri_dino_config *config)
 
     (void)loss_of(&x);
     memcpy(grads, x.grads, (size_t)x.grad_bytes);
-    for (size_t i = 0; i < mri_store_count(x.store); i++) {
-        const mri_slot *slot = mri_store_slot(x.store, i);
+    for (size_t i = 0; i < mri_params_count(x.store); i++) {
+        const mri_slot *slot = mri_params_slot(x.store, i);
 
         if (slot->set == MRI_SET_TRAINED && !slot->fixed) {
             check_param(c, &x, i, grads);
@@ -584,7 +584,7 @@ feature_cases(mri_check *c)
     r = open_run(&config, (way){mri_check_backend(c), 2, 1, false});
     must(mri_dino_features(r.d, r.global, 5, a, &diag), &diag);
     must(mri_encoder_open(&e, &config.vit, 40, 2, &o, &diag), &diag);
-    must(mri_store_draw(mri_encoder_store(e), 7, &diag), &diag);
+    must(mri_params_draw(mri_encoder_store(e), 7, &diag), &diag);
     must(mri_encoder_run(e, r.global, 5, b, &diag), &diag);
     mri_check_within(c, distance(a, b, 5 * 48), 1e-6, "features");
     must(mri_encoder_run(e, r.global + each, 4, b, &diag), &diag);

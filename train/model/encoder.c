@@ -11,7 +11,7 @@
 struct mri_encoder {
     features f;
     mri_crew *crew;
-    mri_store *store;
+    mri_params *store;
 };
 
 mr_err
@@ -139,8 +139,8 @@ mri_encoder_open(mri_encoder **out, const mri_vit *v, uint32_t side,
         err = features_open(&e->f, v, side, batch, diag);
     }
     if (err == MR_OK) {
-        err =
-            mri_store_open(&e->store, e->f.graph, mri_crew_exec(e->crew), diag);
+        err = mri_params_open(&e->store, e->f.graph, mri_crew_exec(e->crew),
+                              diag);
     }
     if (err == MR_OK) {
         err = mri_lane_open(&e->f.lane, e->f.graph, e->store,
@@ -161,12 +161,12 @@ mri_encoder_close(mri_encoder *e)
         return;
     }
     features_release(&e->f);
-    mri_store_close(e->store);
+    mri_params_close(e->store);
     mri_crew_close(e->crew);
     mri_free(e);
 }
 
-mri_store *
+mri_params *
 mri_encoder_store(mri_encoder *e)
 {
     return e->store;

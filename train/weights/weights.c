@@ -166,13 +166,13 @@ mri_weights_find(const mri_weights *w, const char *name, uint32_t rank,
 }
 
 mr_err
-mri_weights_load(const mri_weights *w, mri_store *store, const char *branch,
+mri_weights_load(const mri_weights *w, mri_params *store, const char *branch,
                  mr_diag *diag)
 {
     mr_err err = MR_OK;
 
-    for (size_t i = 0; err == MR_OK && i < mri_store_count(store); i++) {
-        const mri_slot *slot = mri_store_slot(store, i);
+    for (size_t i = 0; err == MR_OK && i < mri_params_count(store); i++) {
+        const mri_slot *slot = mri_params_slot(store, i);
         const char *dot = strchr(slot->name, '.');
         const float *data = NULL;
         char name[512];
@@ -184,7 +184,8 @@ mri_weights_load(const mri_weights *w, mri_store *store, const char *branch,
         }
         err = mri_weights_find(w, name, slot->rank, slot->shape, &data, diag);
         if (err == MR_OK) {
-            err = mri_store_put(store, i, data, slot->len * sizeof *data, diag);
+            err =
+                mri_params_put(store, i, data, slot->len * sizeof *data, diag);
         }
     }
     return err;

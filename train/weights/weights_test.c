@@ -47,8 +47,8 @@ static void
 write_checkpoint(const char *path, const mri_weights_info *info, uint64_t seed)
 {
     mri_encoder *e = open_encoder(&some);
-    mri_store *store = mri_encoder_store(e);
-    size_t n = mri_store_count(store);
+    mri_params *store = mri_encoder_store(e);
+    size_t n = mri_params_count(store);
     mri_st_item *items = mri_alloc(n, sizeof *items);
     mri_json j = {0};
     mri_st_meta meta = {MRI_STATE_KEY, NULL};
@@ -59,12 +59,12 @@ write_checkpoint(const char *path, const mri_weights_info *info, uint64_t seed)
     mri_json_put_u64(&j, "of the run's own", 1);
     mri_json_end(&j);
     meta.value = mri_json_done(&j);
-    assert_ok(mri_store_draw(store, seed, &d), &d);
+    assert_ok(mri_params_draw(store, seed, &d), &d);
     for (size_t i = 0; i < n; i++) {
-        mr_tensor t = mri_store_tensor(store, i);
+        mr_tensor t = mri_params_tensor(store, i);
 
         items[i] = (mri_st_item){
-            mri_store_slot(store, i)->name, t.dtype, t.rank, {0}, t.data};
+            mri_params_slot(store, i)->name, t.dtype, t.rank, {0}, t.data};
         memcpy(items[i].shape, t.shape, sizeof t.shape);
     }
     assert_ok(mri_st_write(path, items, n, &meta, 1, &d), &d);
@@ -154,10 +154,10 @@ loaded_weights_are_those_that_were_drawn(void **state_)
     write_checkpoint(scratch_path(dir, "c"), &some, 5);
     assert_ok(mri_weights_open(&w, scratch_path(dir, "c"), &d), &d);
     assert_ok(mri_weights_load(w, mri_encoder_store(a), NULL, &d), &d);
-    assert_ok(mri_store_draw(mri_encoder_store(b), 5, &d), &d);
-    for (size_t i = 0; i < mri_store_count(mri_encoder_store(a)); i++) {
-        x = mri_store_tensor(mri_encoder_store(a), i);
-        y = mri_store_tensor(mri_encoder_store(b), i);
+    assert_ok(mri_params_draw(mri_encoder_store(b), 5, &d), &d);
+    for (size_t i = 0; i < mri_params_count(mri_encoder_store(a)); i++) {
+        x = mri_params_tensor(mri_encoder_store(a), i);
+        y = mri_params_tensor(mri_encoder_store(b), i);
         assert_memory_equal(x.data, y.data, mr_tensor_bytes(&x));
     }
     assert_fails(mri_weights_load(w, mri_encoder_store(a), "student", &d),
@@ -216,7 +216,7 @@ the_public_view_shows_the_same_tensors(void **state_)
 {
     char *dir = scratch_make();
     mri_encoder *e = open_encoder(&some);
-    mri_store *store = mri_encoder_store(e);
+    mri_params *store = mri_encoder_store(e);
     mr_checkpoint *c;
     mr_diag d = {0};
 
@@ -224,18 +224,18 @@ the_public_view_shows_the_same_tensors(void **state_)
     assert_fails(mr_checkpoint_open(&c, scratch_path(dir, "c"), &d), MR_EIO);
     assert_null(c);
     write_checkpoint(scratch_path(dir, "c"), &some, 5);
-    assert_ok(mri_store_draw(store, 5, &d), &d);
+    assert_ok(mri_params_draw(store, 5, &d), &d);
     assert_ok(mr_checkpoint_open(&c, scratch_path(dir, "c"), &d), &d);
     assert_string_equal(mr_checkpoint_arch(c), "vit");
     assert_int_equal(mr_checkpoint_step(c), 40);
     assert_non_null(strstr(mr_checkpoint_state(c), "of the run's own"));
-    assert_int_equal(mr_checkpoint_tensors(c), mri_store_count(store));
+    assert_int_equal(mr_checkpoint_tensors(c), mri_params_count(store));
     for (size_t i = 0; i < mr_checkpoint_tensors(c); i++) {
         const mr_tensor *got = mr_checkpoint_tensor_at(c, i);
-        mr_tensor want = mri_store_tensor(store, i);
+        mr_tensor want = mri_params_tensor(store, i);
 
         assert_string_equal(mr_checkpoint_name_at(c, i),
-                            mri_store_slot(store, i)->name);
+                            mri_params_slot(store, i)->name);
         assert_ptr_equal(mr_checkpoint_tensor(c, mr_checkpoint_name_at(c, i)),
                          got);
         assert_int_equal(mr_tensor_bytes(got), mr_tensor_bytes(&want));

@@ -188,13 +188,13 @@ parameters_are_found_by_name_and_shape(mri_check *c)
     mri_exec *exec = open_exec(c);
     mri_graph *a = chain(c, "a", 16), *b = chain(c, "b", 16);
     mri_graph *wide = chain(c, "a", 8);
-    mri_store *store = NULL;
+    mri_params *store = NULL;
     mri_lane *lane = NULL;
     mr_diag diag = {0};
     float x[48] = {0};
 
     mri_check_begin(c, "parameters");
-    mri_check_true(c, mri_store_open(&store, a, exec, NULL) == MR_OK, "store");
+    mri_check_true(c, mri_params_open(&store, a, exec, NULL) == MR_OK, "store");
     mri_check_true(c, mri_lane_open(&lane, b, store, exec, &diag) == MR_EARG,
                    "parameters of another name");
     mri_check_true(c, strstr(diag.text, "b.0.weight") != NULL, diag.text);
@@ -209,7 +209,7 @@ parameters_are_found_by_name_and_shape(mri_check *c)
                    "an input of another size");
     mri_check_true(c, strstr(diag.text, "192") != NULL, diag.text);
     mri_lane_close(lane);
-    mri_store_close(store);
+    mri_params_close(store);
     mri_graph_close(a);
     mri_graph_close(b);
     mri_graph_close(wide);
@@ -222,15 +222,15 @@ a_chain_is_its_links(mri_check *c)
 {
     mri_exec *exec = open_exec(c);
     mri_graph *g = chain(c, "a", 16);
-    mri_store *store = NULL;
+    mri_params *store = NULL;
     mri_lane *lane = NULL;
     float x[48], y[48], w[256];
     double off = 0;
 
     mri_check_begin(c, "chain");
     mri_check_true(c,
-                   mri_store_open(&store, g, exec, NULL) == MR_OK &&
-                       mri_store_draw(store, 1, NULL) == MR_OK &&
+                   mri_params_open(&store, g, exec, NULL) == MR_OK &&
+                       mri_params_draw(store, 1, NULL) == MR_OK &&
                        mri_lane_open(&lane, g, store, exec, NULL) == MR_OK,
                    "a lane");
     for (size_t i = 0; i < MRI_COUNT(x); i++) {
@@ -245,7 +245,7 @@ a_chain_is_its_links(mri_check *c)
         float next[48];
         mri_linear_args a = {.act = MRI_ACT_GELU};
 
-        mri_check_true(c, mri_store_get(store, i, w, sizeof w, NULL) == MR_OK,
+        mri_check_true(c, mri_params_get(store, i, w, sizeof w, NULL) == MR_OK,
                        "weights");
         a.x = mr_tensor_of(x, MR_F32, 2, S(3, 16));
         a.w = mr_tensor_of(w, MR_F32, 2, S(16, 16));
@@ -259,7 +259,7 @@ a_chain_is_its_links(mri_check *c)
     }
     mri_check_within(c, off, 1e-6, "the chain");
     mri_lane_close(lane);
-    mri_store_close(store);
+    mri_params_close(store);
     mri_graph_close(g);
     mri_exec_close(exec);
 }
@@ -279,7 +279,7 @@ parameters_are_drawn_by_name(mri_check *c)
                       .shape = {1001},
                       .init = MRI_INIT_FAN_IN,
                       .fan_in = 16};
-    mri_store *store = NULL;
+    mri_params *store = NULL;
     double mean = 0, square = 0, top = 0;
     bool same = true;
 
@@ -290,9 +290,9 @@ parameters_are_drawn_by_name(mri_check *c)
     mri_g_leave(g);
     mri_check_true(c,
                    mri_graph_end(g, NULL) == MR_OK &&
-                       mri_store_open(&store, g, exec, NULL) == MR_OK &&
-                       mri_store_draw(store, 1, NULL) == MR_OK &&
-                       mri_store_get(store, 0, w, sizeof w, NULL) == MR_OK,
+                       mri_params_open(&store, g, exec, NULL) == MR_OK &&
+                       mri_params_draw(store, 1, NULL) == MR_OK &&
+                       mri_params_get(store, 0, w, sizeof w, NULL) == MR_OK,
                    "a store");
     for (size_t i = 0; i < MRI_COUNT(w); i++) {
         mean += (double)w[i] / MRI_COUNT(w);
@@ -305,13 +305,14 @@ parameters_are_drawn_by_name(mri_check *c)
     mri_check_true(c, same, "other numbers are drawn than before");
     mri_check_within(c, fabs(mean), 0.02 * 4 / 300, "the mean");
     mri_check_within(c, fabs(sqrt(square) - 0.02), 0.02 * 4 / 424, "deviation");
-    mri_check_true(
-        c, mri_store_get(store, 1, w, 1001 * sizeof *w, NULL) == MR_OK, "flat");
+    mri_check_true(c,
+                   mri_params_get(store, 1, w, 1001 * sizeof *w, NULL) == MR_OK,
+                   "flat");
     for (size_t i = 0; i < 1001; i++) {
         top = fmax(top, fabs((double)w[i]));
     }
     mri_check_true(c, top <= 0.25 && top > 0.249, "uniform within a quarter");
-    mri_store_close(store);
+    mri_params_close(store);
     mri_graph_close(g);
     mri_exec_close(exec);
 }
@@ -325,12 +326,12 @@ back_ends_lack_things(mri_check *c)
     mri_ops ops = *exec->backend->ops;
     mri_backend poor = *exec->backend;
     const mri_backend *rich = exec->backend;
-    mri_store *store = NULL;
+    mri_params *store = NULL;
     mri_lane *lane = NULL;
     mr_diag diag = {0};
 
     mri_check_begin(c, "a back end without linear");
-    mri_check_true(c, mri_store_open(&store, g, exec, NULL) == MR_OK, "store");
+    mri_check_true(c, mri_params_open(&store, g, exec, NULL) == MR_OK, "store");
     ops.linear = NULL;
     poor.ops = &ops;
     exec->backend = &poor;
@@ -338,7 +339,7 @@ back_ends_lack_things(mri_check *c)
                    "an operation that is not there");
     mri_check_true(c, strstr(diag.text, "linear") != NULL, diag.text);
     exec->backend = rich;
-    mri_store_close(store);
+    mri_params_close(store);
     mri_graph_close(g);
     mri_exec_close(exec);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store.c - parameters on a device, and how they are drawn. */
+/* params.c - parameters on a device, and how they are drawn. */
 #include <mri/lane.h>
 
 #include <mri/alloc.h>
@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-struct mri_store {
+struct mri_params {
     mri_exec *exec;
     mr_dtype dtype;
     size_t count;
@@ -32,7 +32,7 @@ moved(const mri_exec *exec, mr_err err, mr_diag *diag)
 }
 
 static mr_err
-copy_slots(mri_store *s, const mri_graph *g, mr_diag *diag)
+copy_slots(mri_params *s, const mri_graph *g, mr_diag *diag)
 {
     s->count = mri_graph_params(g);
     s->slots = mri_alloc(s->count, sizeof *s->slots);
@@ -53,7 +53,7 @@ copy_slots(mri_store *s, const mri_graph *g, mr_diag *diag)
 
 /* A shadow follows the trained parameter at its place, if there are both. */
 static mr_err
-check_shadows(const mri_store *s, mr_diag *diag)
+check_shadows(const mri_params *s, mr_diag *diag)
 {
     if (s->bytes[MRI_SET_SHADOW] != 0 && s->bytes[MRI_SET_TRAINED] != 0 &&
         s->bytes[MRI_SET_SHADOW] != s->bytes[MRI_SET_TRAINED]) {
@@ -67,10 +67,10 @@ check_shadows(const mri_store *s, mr_diag *diag)
 }
 
 mr_err
-mri_store_open(mri_store **out, const mri_graph *g, mri_exec *exec,
-               mr_diag *diag)
+mri_params_open(mri_params **out, const mri_graph *g, mri_exec *exec,
+                mr_diag *diag)
 {
-    mri_store *s = mri_alloc(1, sizeof *s);
+    mri_params *s = mri_alloc(1, sizeof *s);
     mri_costs costs = mri_graph_costs(g);
     mr_err err;
 
@@ -97,7 +97,7 @@ mri_store_open(mri_store **out, const mri_graph *g, mri_exec *exec,
         err = moved(exec, err, diag);
     }
     if (err != MR_OK) {
-        mri_store_close(s);
+        mri_params_close(s);
         return err;
     }
     *out = s;
@@ -105,7 +105,7 @@ mri_store_open(mri_store **out, const mri_graph *g, mri_exec *exec,
 }
 
 void
-mri_store_close(mri_store *s)
+mri_params_close(mri_params *s)
 {
     if (s == NULL) {
         return;
@@ -123,19 +123,19 @@ mri_store_close(mri_store *s)
 }
 
 size_t
-mri_store_count(const mri_store *s)
+mri_params_count(const mri_params *s)
 {
     return s->count;
 }
 
 const mri_slot *
-mri_store_slot(const mri_store *s, size_t i)
+mri_params_slot(const mri_params *s, size_t i)
 {
     return &s->slots[i];
 }
 
 size_t
-mri_store_find(const mri_store *s, const char *name)
+mri_params_find(const mri_params *s, const char *name)
 {
     for (size_t i = 0; i < s->count; i++) {
         if (strcmp(s->slots[i].name, name) == 0) {
@@ -146,7 +146,7 @@ mri_store_find(const mri_store *s, const char *name)
 }
 
 mr_tensor
-mri_store_tensor(const mri_store *s, size_t i)
+mri_params_tensor(const mri_params *s, size_t i)
 {
     const mri_slot *slot = &s->slots[i];
     char *base = s->arenas[slot->set];
@@ -156,7 +156,7 @@ mri_store_tensor(const mri_store *s, size_t i)
 }
 
 mr_tensor
-mri_store_arena(const mri_store *s, mri_set set)
+mri_params_arena(const mri_params *s, mri_set set)
 {
     uint64_t len = s->bytes[set] / mr_dtype_bytes(s->dtype);
 
@@ -179,10 +179,10 @@ check_bytes(const mr_tensor *t, const mri_slot *slot, uint64_t bytes,
 }
 
 mr_err
-mri_store_get(const mri_store *s, size_t i, void *host, uint64_t bytes,
-              mr_diag *diag)
+mri_params_get(const mri_params *s, size_t i, void *host, uint64_t bytes,
+               mr_diag *diag)
 {
-    mr_tensor t = mri_store_tensor(s, i);
+    mr_tensor t = mri_params_tensor(s, i);
     mr_err err = check_bytes(&t, &s->slots[i], bytes, diag);
 
     if (err != MR_OK) {
@@ -193,10 +193,10 @@ mri_store_get(const mri_store *s, size_t i, void *host, uint64_t bytes,
 }
 
 mr_err
-mri_store_put(mri_store *s, size_t i, const void *host, uint64_t bytes,
-              mr_diag *diag)
+mri_params_put(mri_params *s, size_t i, const void *host, uint64_t bytes,
+               mr_diag *diag)
 {
-    mr_tensor t = mri_store_tensor(s, i);
+    mr_tensor t = mri_params_tensor(s, i);
     mr_err err = check_bytes(&t, &s->slots[i], bytes, diag);
 
     if (err != MR_OK) {
@@ -306,7 +306,7 @@ draw_task(void *arg, size_t task, unsigned worker, mr_diag *diag)
 
 /* The shadow of a trained parameter lies at its place. */
 static size_t
-shadow_of(const mri_store *s, size_t i)
+shadow_of(const mri_params *s, size_t i)
 {
     for (size_t k = 0; k < s->count; k++) {
         if (s->slots[k].set == MRI_SET_SHADOW &&
@@ -318,7 +318,7 @@ shadow_of(const mri_store *s, size_t i)
 }
 
 static mr_err
-draw_slot(mri_store *s, size_t i, uint64_t seed, mri_pool *pool, mr_diag *diag)
+draw_slot(mri_params *s, size_t i, uint64_t seed, mri_pool *pool, mr_diag *diag)
 {
     const mri_slot *slot = &s->slots[i];
     uint64_t bytes = slot->len * mr_dtype_bytes(s->dtype);
@@ -338,17 +338,17 @@ draw_slot(mri_store *s, size_t i, uint64_t seed, mri_pool *pool, mr_diag *diag)
     err = mri_pool_run(pool, (size_t)((slot->len + CHUNK - 1) / CHUNK),
                        draw_task, &j, diag);
     if (err == MR_OK) {
-        err = mri_store_put(s, i, j.host, bytes, diag);
+        err = mri_params_put(s, i, j.host, bytes, diag);
     }
     if (err == MR_OK && shadow != SIZE_MAX) {
-        err = mri_store_put(s, shadow, j.host, bytes, diag);
+        err = mri_params_put(s, shadow, j.host, bytes, diag);
     }
     mri_free(j.host);
     return err;
 }
 
 mr_err
-mri_store_draw(mri_store *s, uint64_t seed, mr_diag *diag)
+mri_params_draw(mri_params *s, uint64_t seed, mr_diag *diag)
 {
     bool follow = s->arenas[MRI_SET_TRAINED] != NULL;
     mri_pool *pool;
