@@ -47,12 +47,8 @@ open_shards(mri_making *c, mr_diag *diag)
         return no_memory(diag);
     }
     for (uint32_t i = 0; err == MR_OK && i < c->in->shard_count; i++) {
-        char *path = mri_shard_path(c->in->dir, c->in->shards[i].id);
-
-        err = path != NULL
-                  ? mri_shard_open(&c->shards[i], path, &c->in->shards[i], diag)
-                  : no_memory(diag);
-        mri_free(path);
+        err = mri_shard_open_in(&c->shards[i], &c->store, &c->in->shards[i],
+                                true, diag);
         c->count += c->in->shards[i].samples;
     }
     if (err == MR_OK && c->count > UINT32_MAX) {
@@ -377,11 +373,10 @@ write_index(mri_making *c, uint64_t generation, mr_diag *diag)
                        .splits = c->in->split_count,
                        .split_counts = c->split_counts,
                        .split_ranks = (const uint32_t *const *)c->ranks};
-    char *path = mri_index_path(c->in->dir, generation);
     mri_bytes file = {0};
     mr_err err = MR_OK;
 
-    if (entries == NULL || path == NULL) {
+    if (entries == NULL) {
         err = no_memory(diag);
     }
     for (uint64_t i = 0; err == MR_OK && i < c->count; i++) {
@@ -394,11 +389,11 @@ write_index(mri_making *c, uint64_t generation, mr_diag *diag)
     }
     if (err == MR_OK) {
         c->index_bytes = file.len;
-        err = mri_file_put(path, file.data, file.len, MRI_PUT_REPLACE, diag);
+        err = mri_store_put(&c->store, mri_index_name(generation).at, &file,
+                            MRI_PUT_REPLACE, diag);
     }
     mri_bytes_release(&file);
     mri_free(entries);
-    mri_free(path);
     return err;
 }
 
@@ -416,6 +411,7 @@ release(mri_making *c)
     for (size_t i = 0; c->stats != NULL && i < n; i++) {
         mri_free(c->stats[i].channel);
     }
+    mri_store_close(&c->store);
     mri_free(c->shards);
     mri_free(c->withdrawn);
     mri_free(c->units);
@@ -444,11 +440,12 @@ mri_dataset_commit(const mri_commit *in, uint64_t *generation, mr_diag *diag)
     mri_making c = {.in = in, .base = in->like != NULL ? in->like : in->parent};
     uint64_t next =
         in->parent != NULL ? mr_dataset_generation(in->parent) + 1 : 1;
-    mr_err err;
+    mr_err err = mri_store_open(&c.store, in->dir, diag);
 
     c.oldest = oldest_of(in, next);
-    err = open_shards(&c, diag);
-
+    if (err == MR_OK) {
+        err = open_shards(&c, diag);
+    }
     if (err == MR_OK) {
         err = list_withdrawn(&c, diag);
     }

@@ -19,6 +19,7 @@ typedef struct mri_stats {
 
 typedef struct mri_making {
     const mri_commit *in;
+    mri_store store; /* of in->dir */
     mri_shard **shards;
     const mr_dataset *base;   /* whose splits and withdrawn samples stay */
     mri_withdrawn *withdrawn; /* all of them, ascending by uid */

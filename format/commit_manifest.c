@@ -8,7 +8,6 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/file.h>
 #include <mri/hash.h>
 #include <mri/json.h>
 
@@ -248,17 +247,15 @@ release_parts(manifest_parts *p)
 static mr_err
 hash_parent(const mr_dataset *parent, uint8_t out[32], mr_diag *diag)
 {
-    char *path = mri_manifest_path(parent->dir, mr_dataset_generation(parent));
+    mri_object_name name = mri_manifest_name(mr_dataset_generation(parent));
     mri_bytes b = {0};
-    mr_err err = path != NULL
-                     ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag)
-                     : no_memory(diag);
+    mr_err err =
+        mri_store_load(&parent->store, name.at, MRI_MANIFEST_LIMIT, &b, diag);
 
     if (err == MR_OK) {
         mri_sha256_of(out, b.data, b.len);
     }
     mri_bytes_release(&b);
-    mri_free(path);
     return err;
 }
 
@@ -302,12 +299,10 @@ mri_manifest_write(const mri_making *c, uint64_t generation, mr_diag *diag)
     manifest_parts parts = {0};
     uint8_t parent[32];
     mri_bytes file = {0};
-    char *path = mri_manifest_path(c->in->dir, generation);
-    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+    mr_err err = MR_OK;
 
     mri__pb_manifest__init(&pb);
-    if (err == MR_OK &&
-        (!fill_schema(&parts, c->in->schema) || !fill_shards(&parts, c->in) ||
+    if ((!fill_schema(&parts, c->in->schema) || !fill_shards(&parts, c->in) ||
          !fill_splits(&parts, c) || !fill_statistics(&parts, c) ||
          !fill_variants(&parts, c) || !fill_withdrawn(&parts, c))) {
         err = no_memory(diag);
@@ -326,10 +321,10 @@ mri_manifest_write(const mri_making *c, uint64_t generation, mr_diag *diag)
         }
     }
     if (err == MR_OK) {
-        err = mri_file_put(path, file.data, file.len, MRI_PUT_NEW, diag);
+        err = mri_store_put(&c->store, mri_manifest_name(generation).at, &file,
+                            MRI_PUT_NEW, diag);
     }
     release_parts(&parts);
     mri_bytes_release(&file);
-    mri_free(path);
     return err;
 }

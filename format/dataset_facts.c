@@ -75,7 +75,14 @@ mri_dataset_key_hash(const mr_dataset *ds, uint64_t rank, uint64_t *hash,
 mr_err
 mri_generation_of(const char *dir, uint64_t *generation, mr_diag *diag)
 {
-    return mri_generation_latest(dir, generation, diag);
+    mri_store store;
+    mr_err err = mri_store_open(&store, dir, diag);
+
+    if (err == MR_OK) {
+        err = mri_generation_latest(&store, generation, diag);
+    }
+    mri_store_close(&store);
+    return err;
 }
 
 mr_err

@@ -53,29 +53,29 @@ split_path(const char *path, char **dir, uint64_t *generation, mr_diag *diag)
 
 /* No manifest: say what the folder is instead. */
 static mr_err
-not_a_dataset(const char *dir, mr_diag *diag)
+not_a_dataset(const mri_store *store, mr_diag *diag)
 {
-    char *journal = mri_path_join(dir, "journal");
-    mr_err err;
+    bool begun = false;
+    mr_err err = mri_store_has(store, "journal", &begun, NULL);
 
-    if (!is_folder(dir)) {
+    if (!is_folder(store->root)) {
         err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
                        "this is a file, not a dataset folder");
-    } else if (journal != NULL && is_folder(journal)) {
+    } else if (err == MR_OK && begun) {
         err = mri_fail(diag, MRI_E_UNFINISHED, MR_NOWHERE,
                        "the ingest into it is not finished");
     } else {
         err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
                        "no dataset: there is no manifest in it");
     }
-    mri_free(journal);
-    mri_diag_in(diag, dir);
+    mri_diag_in(diag, store->root);
     return err;
 }
 
 static mr_err
-find_generation(const char *dir, uint64_t *generation, mr_diag *diag)
+find_generation(const mri_store *store, uint64_t *generation, mr_diag *diag)
 {
+    const char *dir = store->root;
     uint64_t latest, wanted = *generation;
     struct stat st;
     mr_err err;
@@ -87,14 +87,14 @@ find_generation(const char *dir, uint64_t *generation, mr_diag *diag)
         return err;
     }
     if (!S_ISDIR(st.st_mode)) {
-        return not_a_dataset(dir, diag);
+        return not_a_dataset(store, diag);
     }
-    err = mri_generation_latest(dir, &latest, diag);
+    err = mri_generation_latest(store, &latest, diag);
     if (err != MR_OK) {
         return err;
     }
     if (latest == 0) {
-        return not_a_dataset(dir, diag);
+        return not_a_dataset(store, diag);
     }
     if (wanted > latest) {
         err = mri_fail(diag, MRI_E_GENERATION, MR_NOWHERE,
@@ -130,7 +130,7 @@ find_and_hold(mr_dataset *ds, uint64_t *generation, mr_diag *diag)
 
     for (int i = 0; err == MR_OK && ds->lease < 0 && i < tries; i++) {
         *generation = wanted;
-        err = find_generation(ds->dir, generation, diag);
+        err = find_generation(&ds->store, generation, diag);
         if (err == MR_OK) {
             err = hold(ds, *generation, diag);
         }
@@ -148,13 +148,14 @@ find_and_hold(mr_dataset *ds, uint64_t *generation, mr_diag *diag)
 static mr_err
 load_manifest(mr_dataset *ds, uint64_t generation, mr_diag *diag)
 {
-    char *path = mri_manifest_path(ds->dir, generation);
+    mri_object_name name = mri_manifest_name(generation);
+    char *path = mri_store_path(&ds->store, name.at);
     mri_bytes b = {0};
     uint8_t digest[32];
     mr_err err = path != NULL ? MR_OK : no_memory(diag);
 
     if (err == MR_OK) {
-        err = mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag);
+        err = mri_store_load(&ds->store, name.at, MRI_MANIFEST_LIMIT, &b, diag);
     }
     if (err == MR_OK) {
         err = mri_manifest_parse(&ds->manifest, b.data, b.len, diag);
@@ -184,13 +185,10 @@ static mr_err
 open_index(mr_dataset *ds, mr_diag *diag)
 {
     const Mri__PbManifest *m = ds->manifest;
-    char *path = mri_index_path(ds->dir, m->generation);
-    mr_err err = path != NULL
-                     ? mri_index_open(&ds->index, path, m->index_hash.data,
-                                      ds->use_map, diag)
-                     : no_memory(diag);
+    mr_err err =
+        mri_index_open(&ds->index, &ds->store, mri_index_name(m->generation).at,
+                       m->index_hash.data, ds->use_map, diag);
 
-    mri_free(path);
     if (err != MR_OK) {
         return err;
     }
@@ -257,6 +255,7 @@ mr_dataset_open(mr_dataset **out, const char *path, mr_diag *diag)
     const char *no_map = getenv("MILLRACE_NO_MMAP");
     mr_dataset *ds = mri_alloc(1, sizeof *ds);
     uint64_t generation;
+    char *dir = NULL;
     mr_err err;
 
     *out = NULL;
@@ -267,7 +266,12 @@ mr_dataset_open(mr_dataset **out, const char *path, mr_diag *diag)
     ds->index.file.fd = -1;
     ds->lease = -1;
     pthread_mutex_init(&ds->lock, NULL);
-    err = split_path(path, &ds->dir, &generation, diag);
+    err = split_path(path, &dir, &generation, diag);
+    if (err == MR_OK) {
+        err = mri_store_open(&ds->store, dir, diag);
+        ds->dir = ds->store.root;
+    }
+    mri_free(dir);
     if (err == MR_OK) {
         err = find_and_hold(ds, &generation, diag);
     }
@@ -314,6 +318,6 @@ mr_dataset_close(mr_dataset *ds)
     mri_manifest_free(ds->manifest);
     mri_file_drop(&ds->lease);
     pthread_mutex_destroy(&ds->lock);
-    mri_free(ds->dir);
+    mri_store_close(&ds->store);
     mri_free(ds);
 }

@@ -200,24 +200,24 @@ open_slot(mr_dataset *ds, uint32_t i, mri_shard **out, mr_diag *diag)
     mri_shard_slot *slot = &ds->slots[i];
     mri_shard *opened = NULL;
     mri_shard_ref ref;
-    char *path;
+    bool there;
     mr_err err;
 
     mri_dataset_shard_ref(ds->manifest, i, &ref);
-    path = mri_shard_path(ds->dir, ref.id);
-    if (path == NULL) {
-        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-    }
-    if (access(path, F_OK) != 0 && errno == ENOENT) {
+    err = mri_store_has(&ds->store, mri_shard_name(ref.id).name, &there, diag);
+    if (err == MR_OK && !there) {
+        char *path = mri_shard_path(ds->dir, ref.id);
+
         err = mri_fail(diag, MRI_E_SHARD_GONE, MR_NOWHERE,
                        "the manifest of generation %llu names this shard, but "
                        "it is not there",
                        (unsigned long long)ds->manifest->generation);
-        mri_diag_in(diag, path);
-    } else {
-        err = mri_shard_open_with(&opened, path, &ref, ds->use_map, diag);
+        mri_diag_in(diag, path != NULL ? path : ds->dir);
+        mri_free(path);
     }
-    mri_free(path);
+    if (err == MR_OK) {
+        err = mri_shard_open_in(&opened, &ds->store, &ref, ds->use_map, diag);
+    }
     if (err == MR_OK) {
         err = map_names(slot, opened, ds->manifest->schema, diag);
     }

@@ -24,7 +24,8 @@ typedef struct mri_split_stats {
 } mri_split_stats;
 
 struct mr_dataset {
-    char *dir;
+    mri_store store;
+    const char *dir; /* the store's address, as it was given */
     bool use_map;
     Mri__PbManifest *manifest;
     mri_version version;

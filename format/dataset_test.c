@@ -82,7 +82,7 @@ write_shard(unsigned first, unsigned count, mri_shard_ref *ref, mr_diag *diag)
         mri_encoded_free(e);
     }
     if (err == MR_OK) {
-        err = mri_shard_finish(w, dir, ref, diag);
+        err = mri_shard_finish(w, ref, diag);
     }
     mri_shard_close_writer(w);
     return err;

@@ -7,6 +7,7 @@
  * lies in the folder.
  */
 #include "dataset_read.h"
+#include "prove.h"
 
 #include <mri/alloc.h>
 #include <mri/dataset.h>
@@ -14,15 +15,13 @@
 #include <mri/hash.h>
 #include <mri/thread.h>
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct verify {
-    const char *dir;
+    mri_store store;
     mri_damage_fn *tell;
     void *user;
     const mr_watch *watch;
@@ -89,16 +88,18 @@ static mr_err
 check_generation(verify *v, uint64_t generation, uint8_t parent[32],
                  bool *chained, mr_diag *diag)
 {
-    char *path = mri_manifest_path(v->dir, generation);
+    mri_object_name manifest = mri_manifest_name(generation);
+    char *path = mri_store_path(&v->store, manifest.at);
     char name[512];
     mri_bytes b = {0};
     mr_dataset *ds = NULL;
     mr_diag why = {0};
     mr_err err;
 
-    (void)snprintf(name, sizeof name, "%s@%llu", v->dir,
+    (void)snprintf(name, sizeof name, "%s@%llu", v->store.root,
                    (unsigned long long)generation);
-    err = path != NULL ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, &why)
+    err = path != NULL ? mri_store_load(&v->store, manifest.at,
+                                        MRI_MANIFEST_LIMIT, &b, &why)
                        : no_memory(&why);
     if (err == MR_OK) {
         err = mr_dataset_open(&ds, name, &why);
@@ -148,21 +149,16 @@ check_shard(void *arg, size_t task, unsigned worker, mr_diag *diag)
 {
     verify *v = arg;
     const mri_shard_ref *ref = &v->refs[task];
-    char *path = mri_shard_path(v->dir, ref->id);
     mri_verified got = {0};
     mr_diag why = {0};
     mr_err err;
 
     (void)worker;
-    if (path == NULL) {
-        return no_memory(diag);
-    }
     if (v->watch != NULL && v->watch->stop != NULL &&
         v->watch->stop(v->watch->user)) {
-        mri_free(path);
         return mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
     }
-    err = mri_shard_verify(path, ref, tell_shard, v, &got, &why);
+    err = mri_shard_verify_in(&v->store, ref, tell_shard, v, &got, &why);
     if (err == MR_EIO) { /* gone or unreadable is damage as well */
         report(v, NULL, &why);
         err = MR_OK;
@@ -184,7 +180,6 @@ check_shard(void *arg, size_t task, unsigned worker, mr_diag *diag)
         v->watch->progress(v->watch->user, &now);
     }
     pthread_mutex_unlock(&v->lock);
-    mri_free(path);
     return err;
 }
 
@@ -211,101 +206,124 @@ first_bad_line(mri_bytes *b)
 
 /* Every line of a file of ours must give its checksum. */
 static void
-check_lines(verify *v, const char *path)
+check_lines(verify *v, const char *name)
 {
+    char *path = mri_store_path(&v->store, name);
     mri_bytes b = {0};
     mr_diag why = {0};
     uint64_t at;
-    mr_err err = mri_file_load(path, (uint64_t)1 << 32, &b, &why);
+    mr_err err = mri_store_load(&v->store, name, (uint64_t)1 << 32, &b, &why);
 
     if (err == MR_OK) {
         at = first_bad_line(&b);
         if (at != MR_NOWHERE) {
             err = mri_fail(&why, MRI_E_LINE, at, "a line fails its checksum");
-            mri_diag_in(&why, path);
+            mri_diag_in(&why, path != NULL ? path : name);
         }
     }
     if (err != MR_OK) {
         report(v, NULL, &why);
     }
     mri_bytes_release(&b);
+    mri_free(path);
 }
 
 static void
-unknown_file(verify *v, const char *path)
+unknown_file(verify *v, const char *name)
 {
+    char *path = mri_store_path(&v->store, name);
     mr_diag why = {0};
 
     (void)mri_fail(&why, MRI_E_UNKNOWN_FILE, MR_NOWHERE,
                    "this does not belong to the dataset");
-    mri_diag_in(&why, path);
+    mri_diag_in(&why, path != NULL ? path : name);
+    mri_free(path);
     report(v, NULL, &why);
 }
 
-typedef void each_fn(verify *v, const char *name, const char *path);
+/* ---- the folder itself ---- */
 
-static void
-each_entry(verify *v, const char *dir, each_fn *fn)
+/* `name` is of the store, `last` its last part. */
+typedef mr_err each_fn(verify *v, const char *name, const char *last,
+                       mr_diag *diag);
+
+typedef struct listing {
+    verify *v;
+    const char *folder;
+    each_fn *fn;
+} listing;
+
+static mr_err
+each_entry(void *user, const char *last, mr_diag *diag)
 {
-    DIR *d = opendir(dir);
-    struct dirent *e;
+    const listing *l = user;
+    char *name = l->folder[0] != '\0' ? mri_path_join(l->folder, last)
+                                      : mri_strdup(last);
+    mr_err err = name != NULL ? l->fn(l->v, name, last, diag) : no_memory(diag);
 
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        char *path;
-
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) {
-            continue;
-        }
-        path = mri_path_join(dir, e->d_name);
-        if (path != NULL) {
-            fn(v, e->d_name, path);
-        }
-        mri_free(path);
-    }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
+    mri_free(name);
+    return err;
 }
 
-static void
-in_shards(verify *v, const char *name, const char *path)
+static mr_err
+each(verify *v, const char *folder, each_fn *fn, mr_diag *diag)
+{
+    listing l = {v, folder, fn};
+    mr_diag why = {0};
+    mr_err err = mri_store_list(&v->store, folder, each_entry, &l, &why);
+
+    if (err == MR_EIO) { /* a file where a folder should be, for one */
+        report(v, NULL, &why);
+        err = MR_OK;
+    } else if (err != MR_OK && diag != NULL) {
+        *diag = why;
+    }
+    return err;
+}
+
+static mr_err
+in_shards(verify *v, const char *name, const char *last, mr_diag *diag)
 {
     mri_shard_ref key;
     char copy[33];
 
-    if (strlen(name) != 36 || strcmp(name + 32, ".mrs") != 0) {
-        unknown_file(v, path);
-        return;
+    (void)diag;
+    if (strlen(last) != 36 || strcmp(last + 32, ".mrs") != 0) {
+        unknown_file(v, name);
+        return MR_OK;
     }
-    memcpy(copy, name, 32);
+    memcpy(copy, last, 32);
     copy[32] = '\0';
     if (!mri_unhex(key.id, 16, copy)) {
-        unknown_file(v, path);
+        unknown_file(v, name);
     } else if (!v->unread &&
                (v->ref_count == 0 || bsearch(&key, v->refs, v->ref_count,
                                              sizeof key, by_id) == NULL)) {
         v->out->orphans++; /* left by a commit that was cut off */
     }
+    return MR_OK;
 }
 
-static void
-in_shards_folder(verify *v, const char *name, const char *path)
+static mr_err
+in_shards_folder(verify *v, const char *name, const char *last, mr_diag *diag)
 {
-    if (strlen(name) != 2) {
-        unknown_file(v, path);
-        return;
+    if (strlen(last) != 2) {
+        unknown_file(v, name);
+        return MR_OK;
     }
-    each_entry(v, path, in_shards);
+    return each(v, name, in_shards, diag);
 }
 
-static void
-in_quarantine(verify *v, const char *name, const char *path)
+static mr_err
+in_quarantine(verify *v, const char *name, const char *last, mr_diag *diag)
 {
-    if (strlen(name) < 6 || strcmp(name + strlen(name) - 6, ".jsonl") != 0) {
-        unknown_file(v, path);
-        return;
+    (void)diag;
+    if (strlen(last) < 6 || strcmp(last + strlen(last) - 6, ".jsonl") != 0) {
+        unknown_file(v, name);
+    } else {
+        check_lines(v, name);
     }
-    check_lines(v, path);
+    return MR_OK;
 }
 
 /* Of a generation that is not kept, left to somebody who still reads it. */
@@ -323,26 +341,29 @@ not_kept(const verify *v, const char *name)
     return generation < v->oldest;
 }
 
-static void
-in_dataset(verify *v, const char *name, const char *path)
+static mr_err
+in_dataset(verify *v, const char *name, const char *last, mr_diag *diag)
 {
     unsigned long long generation;
     int end = 0;
 
-    if (strcmp(name, "shards") == 0) {
-        each_entry(v, path, in_shards_folder);
-    } else if (strcmp(name, "quarantine") == 0) {
-        each_entry(v, path, in_quarantine);
-    } else if (strcmp(name, "history.jsonl") == 0) {
-        check_lines(v, path);
-    } else if (strncmp(name, ".part-", 6) == 0 || not_kept(v, name)) {
-        v->out->orphans++; /* or of a writer that was killed */
-    } else if (strcmp(name, "journal") != 0 &&
-               mri_generation_of_name(name) == 0 &&
-               (sscanf(name, "index.%llu.mri%n", &generation, &end) != 1 ||
-                end == 0 || name[end] != '\0')) {
-        unknown_file(v, path);
+    if (strcmp(last, "shards") == 0) {
+        return each(v, name, in_shards_folder, diag);
     }
+    if (strcmp(last, "quarantine") == 0) {
+        return each(v, name, in_quarantine, diag);
+    }
+    if (strcmp(last, "history.jsonl") == 0) {
+        check_lines(v, name);
+    } else if (strncmp(last, ".part-", 6) == 0 || not_kept(v, last)) {
+        v->out->orphans++; /* or of a writer that was killed */
+    } else if (strcmp(last, "journal") != 0 &&
+               mri_generation_of_name(last) == 0 &&
+               (sscanf(last, "index.%llu.mri%n", &generation, &end) != 1 ||
+                end == 0 || last[end] != '\0')) {
+        unknown_file(v, name);
+    }
+    return MR_OK;
 }
 
 /* From which generation on they must be there. If the latest cannot say so,
@@ -353,10 +374,10 @@ find_oldest(verify *v, uint64_t latest, mr_diag *diag)
     char name[512];
     mr_dataset *ds;
 
-    (void)snprintf(name, sizeof name, "%s@%llu", v->dir,
+    (void)snprintf(name, sizeof name, "%s@%llu", v->store.root,
                    (unsigned long long)latest);
     if (mr_dataset_open(&ds, name, NULL) != MR_OK) {
-        return mri_generation_first(v->dir, &v->oldest, diag);
+        return mri_generation_first(&v->store, &v->oldest, diag);
     }
     v->oldest = ds->manifest->oldest != 0 ? ds->manifest->oldest : 1;
     mr_dataset_close(ds);
@@ -370,12 +391,13 @@ verify_all(verify *v, unsigned workers, mr_diag *diag)
     uint8_t parent[32] = {0};
     bool chained = false; /* the first has nothing to follow from */
     mri_pool *pool;
-    mr_err err = mri_generation_latest(v->dir, &latest, diag);
+    mr_err err = mri_generation_latest(&v->store, &latest, diag);
 
     if (err == MR_OK && latest == 0) {
         mr_dataset *none;
 
-        err = mr_dataset_open(&none, v->dir, diag); /* it says what is wrong */
+        err = mr_dataset_open(&none, v->store.root,
+                              diag); /* it says what is wrong */
         return err == MR_OK ? MR_EFORMAT : err;
     }
     if (err == MR_OK) {
@@ -398,7 +420,7 @@ verify_all(verify *v, unsigned workers, mr_diag *diag)
     err = mri_pool_run(pool, v->ref_count, check_shard, v, diag);
     mri_pool_close(pool);
     if (err == MR_OK) {
-        each_entry(v, v->dir, in_dataset);
+        err = each(v, "", in_dataset, diag);
     }
     return err;
 }
@@ -408,15 +430,18 @@ mri_dataset_verify(const char *dir, unsigned workers, mri_damage_fn *tell,
                    void *user, const mr_watch *watch, mri_dataset_verified *out,
                    mr_diag *diag)
 {
-    verify v = {
-        .dir = dir, .tell = tell, .user = user, .watch = watch, .out = out};
+    verify v = {.tell = tell, .user = user, .watch = watch, .out = out};
     mr_err err;
 
     *out = (mri_dataset_verified){0};
     pthread_mutex_init(&v.lock, NULL);
-    err = verify_all(&v, workers, diag);
+    err = mri_store_open(&v.store, dir, diag);
+    if (err == MR_OK) {
+        err = verify_all(&v, workers, diag);
+    }
     out->shards.damages = out->damages;
     pthread_mutex_destroy(&v.lock);
+    mri_store_close(&v.store);
     mri_free(v.refs);
     return err;
 }

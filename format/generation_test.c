@@ -95,7 +95,7 @@ write_shard(const char *into, const world *is, mri_shard_ref *ref)
             assert_ok(add_sample(w, is, i, &d), &d);
         }
     }
-    assert_ok(mri_shard_finish(w, into, ref, &d), &d);
+    assert_ok(mri_shard_finish(w, ref, &d), &d);
     mri_shard_close_writer(w);
 }
 

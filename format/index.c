@@ -217,17 +217,17 @@ lay_out(mri_index *x, mr_diag *diag)
 }
 
 mr_err
-mri_index_open(mri_index *x, const char *path, const uint8_t hash[16],
-               bool use_map, mr_diag *diag)
+mri_index_open(mri_index *x, const mri_store *store, const char *name,
+               const uint8_t hash[16], bool use_map, mr_diag *diag)
 {
     mr_err err;
 
     *x = (mri_index){.file = {.fd = -1}};
-    err = mri_object_open(&x->file, path, use_map, diag);
-    if (err == MR_OK) {
-        err = mri_object_view(&x->file, 0, x->file.size, &x->room, &x->base,
-                              diag);
+    err = mri_store_object(store, name, use_map, &x->file, diag);
+    if (err != MR_OK) {
+        return err;
     }
+    err = mri_object_view(&x->file, 0, x->file.size, &x->room, &x->base, diag);
     if (err == MR_OK) {
         err = check_head(x, hash, diag);
     }
@@ -238,7 +238,7 @@ mri_index_open(mri_index *x, const char *path, const uint8_t hash[16],
                   : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     }
     if (err != MR_OK) {
-        mri_diag_in(diag, path);
+        mri_diag_in(diag, x->file.path);
         mri_index_close(x);
     }
     return err;

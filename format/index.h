@@ -11,6 +11,8 @@
 
 #include <millrace/dataset.h>
 
+#include <mri/store.h>
+
 #include <stdatomic.h>
 
 enum { MRI_INDEX_HEAD = 64, MRI_INDEX_ENTRY = 24, MRI_INDEX_SPLITS = 256 };
@@ -44,9 +46,9 @@ typedef struct mri_index {
 } mri_index;
 
 /* errors  MR_EIO, MR_ECORRUPT, MR_EVERSION, MR_ENOMEM */
-MR_USE_RESULT mr_err mri_index_open(mri_index *x, const char *path,
-                                    const uint8_t hash[16], bool use_map,
-                                    mr_diag *diag);
+MR_USE_RESULT mr_err mri_index_open(mri_index *x, const mri_store *store,
+                                    const char *name, const uint8_t hash[16],
+                                    bool use_map, mr_diag *diag);
 void mri_index_close(mri_index *x); /* zeroed: accepted */
 
 MR_USE_RESULT mr_err mri_index_at(const mri_index *x, uint64_t rank,

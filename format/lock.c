@@ -71,7 +71,8 @@ mri_lock_take(mri_lock *lock, const char *path, mr_diag *diag)
     lock->fd = fd;
     (void)gethostname(host, sizeof host - 1);
     (void)snprintf(who, sizeof who, "pid %ld on %s\n", (long)getpid(), host);
-    (void)!ftruncate(fd, 0); /* the text helps, the lock is the kernel's */
+    /* The text helps, the lock is the kernel's. What a longer one before it
+     * leaves stands behind the end of its line. */
     (void)!pwrite(fd, who, strlen(who), 0);
     return MR_OK;
 }
@@ -106,34 +107,4 @@ mri_crc_line_check(char *line)
         return NULL;
     }
     return line + n;
-}
-
-mr_err
-mri_history_add(const char *dir, const char *json, mr_diag *diag)
-{
-    char *path = mri_path_join(dir, "history.jsonl");
-    mri_bytes line = {0};
-    uint64_t size = 0;
-    int fd = -1;
-    mr_err err = MR_OK;
-
-    if (path == NULL || !mri_crc_line_add(&line, json)) {
-        err = mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-    }
-    if (err == MR_OK) {
-        err = mri_file_open(&fd, path, O_RDWR | O_CREAT, 0666, diag);
-    }
-    if (err == MR_OK) {
-        err = mri_file_size(fd, path, &size, diag);
-    }
-    if (err == MR_OK) {
-        err = mri_file_write(fd, path, line.data, line.len, size, diag);
-    }
-    if (err == MR_OK) {
-        err = mri_file_sync(fd, path, diag);
-    }
-    mri_file_drop(&fd);
-    mri_bytes_release(&line);
-    mri_free(path);
-    return err;
 }

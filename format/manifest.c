@@ -11,8 +11,6 @@
 #include <mri/file.h>
 #include <mri/hash.h>
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -151,26 +149,38 @@ mri_manifest_free(Mri__PbManifest *pb)
     }
 }
 
-static char *
-path_of(const char *dir, const char *stem, const char *end, uint64_t generation)
+static mri_object_name
+name_of(const char *stem, const char *end, uint64_t generation)
 {
-    char name[64];
+    mri_object_name name;
 
-    (void)snprintf(name, sizeof name, "%s.%06" PRIu64 ".%s", stem, generation,
-                   end);
-    return mri_path_join(dir, name);
+    (void)snprintf(name.at, sizeof name.at, "%s.%06" PRIu64 ".%s", stem,
+                   generation, end);
+    return name;
+}
+
+mri_object_name
+mri_manifest_name(uint64_t generation)
+{
+    return name_of("manifest", "pb", generation);
+}
+
+mri_object_name
+mri_index_name(uint64_t generation)
+{
+    return name_of("index", "mri", generation);
 }
 
 char *
 mri_manifest_path(const char *dir, uint64_t generation)
 {
-    return path_of(dir, "manifest", "pb", generation);
+    return mri_path_join(dir, mri_manifest_name(generation).at);
 }
 
 char *
 mri_index_path(const char *dir, uint64_t generation)
 {
-    return path_of(dir, "index", "mri", generation);
+    return mri_path_join(dir, mri_index_name(generation).at);
 }
 
 uint64_t
@@ -179,7 +189,7 @@ mri_generation_of_name(const char *name)
     uint64_t generation;
     int end = 0;
 
-    /* What is not exactly as path_of writes it is somebody else's file. */
+    /* What is not exactly as name_of writes it is somebody else's file. */
     if (sscanf(name, "manifest.%" SCNu64 ".pb%n", &generation, &end) != 1 ||
         end == 0 || name[end] != '\0' || name[9] == '-' || name[9] == '+') {
         return 0;
@@ -188,14 +198,13 @@ mri_generation_of_name(const char *name)
 }
 
 mr_err
-mri_manifest_load(Mri__PbManifest **out, const char *dir, uint64_t generation,
-                  mr_diag *diag)
+mri_manifest_load(Mri__PbManifest **out, const mri_store *s,
+                  uint64_t generation, mr_diag *diag)
 {
-    char *path = mri_manifest_path(dir, generation);
+    const mri_object_name name = mri_manifest_name(generation);
+    char *path = mri_store_path(s, name.at);
     mri_bytes b = {0};
-    mr_err err = path != NULL
-                     ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag)
-                     : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    mr_err err = mri_store_load(s, name.at, MRI_MANIFEST_LIMIT, &b, diag);
 
     *out = NULL;
     if (err == MR_OK) {
@@ -208,41 +217,38 @@ mri_manifest_load(Mri__PbManifest **out, const char *dir, uint64_t generation,
 }
 
 /* The least and the greatest number of a manifest; 0, 0: there is none. */
+typedef struct span {
+    uint64_t first, last;
+} span;
+
 static mr_err
-span_of(const char *dir, uint64_t *first, uint64_t *last, mr_diag *diag)
+see_name(void *user, const char *name, mr_diag *diag)
 {
-    DIR *d = opendir(dir);
-    struct dirent *e;
+    uint64_t g = mri_generation_of_name(name);
+    span *s = user;
 
-    *first = *last = 0;
-    if (d == NULL) {
-        mr_err err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
-                              strerror(errno));
-        mri_diag_in(diag, dir);
-        return err;
-    }
-    while ((e = readdir(d)) != NULL) {
-        uint64_t g = mri_generation_of_name(e->d_name);
-
-        *last = g > *last ? g : *last;
-        *first = g != 0 && (*first == 0 || g < *first) ? g : *first;
-    }
-    (void)closedir(d);
+    (void)diag;
+    s->last = g > s->last ? g : s->last;
+    s->first = g != 0 && (s->first == 0 || g < s->first) ? g : s->first;
     return MR_OK;
 }
 
 mr_err
-mri_generation_latest(const char *dir, uint64_t *out, mr_diag *diag)
+mri_generation_latest(const mri_store *s, uint64_t *out, mr_diag *diag)
 {
-    uint64_t first;
+    span all = {0};
+    mr_err err = mri_store_list(s, "", see_name, &all, diag);
 
-    return span_of(dir, &first, out, diag);
+    *out = all.last;
+    return err;
 }
 
 mr_err
-mri_generation_first(const char *dir, uint64_t *out, mr_diag *diag)
+mri_generation_first(const mri_store *s, uint64_t *out, mr_diag *diag)
 {
-    uint64_t last;
+    span all = {0};
+    mr_err err = mri_store_list(s, "", see_name, &all, diag);
 
-    return span_of(dir, out, &last, diag);
+    *out = all.first;
+    return err;
 }

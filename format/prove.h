@@ -16,4 +16,10 @@ MR_USE_RESULT mr_err mri_shard_prove(const mri_shard *s, const mri_grid_row *g,
                                      mri_bytes *pixels, mr_scratch *scratch,
                                      mr_diag *diag);
 
+/* mri_shard_verify of the shard of a dataset that its manifest names. */
+MR_USE_RESULT mr_err mri_shard_verify_in(const mri_store *store,
+                                         const mri_shard_ref *ref,
+                                         mri_damage_fn *tell, void *user,
+                                         mri_verified *out, mr_diag *diag);
+
 #endif

@@ -199,8 +199,8 @@ begin_shard(run *r, mr_diag *diag)
     if (!mri_schema_of_pb(&schema, r->body.schema)) {
         return no_memory(diag);
     }
-    err = mri_shard_begin(&r->writer, r->out.journal, r->body.plan_tag, &schema,
-                          diag);
+    err = mri_shard_begin(&r->writer, r->out.store.root, r->body.plan_tag,
+                          &schema, diag);
     mri_schema_view_release(&schema);
     if (err == MR_OK && !mri_salvage_names_add(&r->names, r->body.schema)) {
         err = no_memory(diag);
@@ -311,7 +311,7 @@ take_samples(run *r, mr_diag *diag)
         }
     }
     if (err == MR_OK && r->writer != NULL) {
-        err = mri_shard_finish(r->writer, r->out.dir, &ref, diag);
+        err = mri_shard_finish(r->writer, &ref, diag);
     }
     if (err == MR_OK && r->writer != NULL) {
         err = mri_salvage_out_add(&r->out, &ref, diag);
@@ -403,9 +403,10 @@ write_history(const run *r, mr_diag *diag)
     mri_json_put_u64(&j, "added", r->report->saved);
     mri_json_put_u64(&j, "lost", r->report->lost);
     mri_json_end(&j);
-    err = mri_json_done(&j) != NULL
-              ? mri_history_add(r->out.dir, (const char *)j.out.data, diag)
-              : no_memory(diag);
+    err =
+        mri_json_done(&j) != NULL
+            ? mri_history_add(r->out.store.root, (const char *)j.out.data, diag)
+            : no_memory(diag);
     mri_json_release(&j);
     return err;
 }
@@ -415,7 +416,7 @@ commit(run *r, mr_diag *diag)
 {
     const Mri__PbManifest *m = r->source.manifest;
     mri_schema schema = mri_salvage_names_schema(&r->names);
-    mri_commit c = {.dir = r->out.dir,
+    mri_commit c = {.dir = r->out.store.root,
                     .shards = r->out.refs,
                     .shard_count = r->out.count,
                     .schema = &schema,

@@ -6,8 +6,6 @@
 #include <mri/error.h>
 #include <mri/file.h>
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -54,11 +52,10 @@ lies_in(bool *inside, const char *dir, const char *source, mr_diag *diag)
 }
 
 static mr_err
-make_folder(mri_salvage_out *out, const char *dir, const char *source,
-            mr_diag *diag)
+make_folder(mri_salvage_out *out, const char *source, mr_diag *diag)
 {
     bool inside;
-    mr_err err = lies_in(&inside, dir, source, diag);
+    mr_err err = lies_in(&inside, out->store.root, source, diag);
 
     if (err != MR_OK) {
         return err;
@@ -67,40 +64,31 @@ make_folder(mri_salvage_out *out, const char *dir, const char *source,
         return mri_fail(diag, MRI_E_SALVAGE_OUTPUT, MR_NOWHERE,
                         "lies in the source, which is never changed");
     }
-    if (mri_file_now()->mkdir(dir, 0777) == 0) {
-        out->made = true;
-        return mri_dir_make(out->journal, diag);
+    err = mri_store_make(&out->store, &out->made, diag);
+    if (err == MR_OK && !out->made) {
+        err = mri_fail(diag, MRI_E_SALVAGE_OUTPUT, MR_NOWHERE,
+                       "is there already");
     }
-    if (errno == EEXIST) {
-        return mri_fail(diag, MRI_E_SALVAGE_OUTPUT, MR_NOWHERE,
-                        "is there already");
-    }
-    return mri_fail(diag, MRI_E_WRITE, MR_NOWHERE, "cannot be made: %s",
-                    strerror(errno));
+    return err;
 }
 
 mr_err
 mri_salvage_out_open(mri_salvage_out *out, const char *dir, const char *source,
                      mr_diag *diag)
 {
-    char *lock = NULL;
     mr_err err;
 
     *out = (mri_salvage_out){.lock = {.fd = -1}};
-    out->dir = mri_strdup(dir);
-    out->journal = mri_path_join(dir, "journal");
-    if (out->dir == NULL || out->journal == NULL) {
-        return no_memory(diag);
+    err = mri_store_open(&out->store, dir, diag);
+    if (err == MR_OK) {
+        err = make_folder(out, source, diag);
     }
-    err = make_folder(out, dir, source, diag);
+    if (err == MR_OK) {
+        err = mri_store_lock(&out->store, &out->lock, diag);
+    }
     if (err != MR_OK) {
         mri_diag_in(diag, dir);
-        return err;
     }
-    lock = mri_path_join(out->journal, "lock");
-    err =
-        lock != NULL ? mri_lock_take(&out->lock, lock, diag) : no_memory(diag);
-    mri_free(lock);
     return err;
 }
 
@@ -127,44 +115,56 @@ ours(const char *name)
            strncmp(name, "index.", 6) == 0 || strncmp(name, ".part-", 6) == 0;
 }
 
-/* Without mri_alloc: it also runs because memory was out. */
+typedef struct removal {
+    const mri_store *store;
+    char folder[256];
+    unsigned depth;
+} removal;
+
+static mr_err remove_one(void *user, const char *last, mr_diag *diag);
+
 static void
-remove_tree(const char *dir, unsigned depth)
+remove_all(const removal *r)
 {
-    DIR *d = opendir(dir);
-    struct dirent *e;
-    char path[4096];
+    removal all = *r;
 
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        int n = snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    if (mri_store_list(r->store, r->folder, remove_one, &all, NULL) == MR_OK &&
+        r->depth > 0) {
+        mri_store_prune(r->store, r->folder);
+    }
+}
 
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-            n < 0 || (size_t)n >= sizeof path ||
-            (depth == 0 && !ours(e->d_name))) {
-            continue;
-        }
-        if (mri_file_now()->unlink(path) != 0 && depth < 2) {
-            remove_tree(path, depth + 1);
-        }
+/* What cannot be removed is a folder. */
+static mr_err
+remove_one(void *user, const char *last, mr_diag *diag)
+{
+    const removal *r = user;
+    removal in = {.store = r->store, .depth = r->depth + 1};
+    int n = snprintf(in.folder, sizeof in.folder, "%s%s%s", r->folder,
+                     r->depth > 0 ? "/" : "", last);
+
+    (void)diag;
+    if (n < 0 || (size_t)n >= sizeof in.folder ||
+        (r->depth == 0 && !ours(last))) {
+        return MR_OK;
     }
-    if (d != NULL) {
-        (void)closedir(d);
+    if (mri_store_remove(r->store, in.folder, NULL) != MR_OK && r->depth < 2) {
+        remove_all(&in);
     }
-    (void)mri_file_now()->rmdir(dir);
+    return MR_OK;
 }
 
 void
 mri_salvage_out_close(mri_salvage_out *out, bool committed)
 {
     if (out->made) {
-        mri_lock_release(&out->lock);
-        (void)mri_file_now()->rmdir(out->journal);
+        mri_store_unlock(&out->store, &out->lock);
         if (!committed) {
-            remove_tree(out->dir, 0);
+            remove_all(&(removal){.store = &out->store});
+            mri_store_unmake(&out->store);
         }
     }
     mri_free(out->refs);
-    mri_free(out->journal);
-    mri_free(out->dir);
+    mri_store_close(&out->store);
     *out = (mri_salvage_out){.lock = {.fd = -1}};
 }

@@ -5,11 +5,11 @@
 #ifndef MRI_SALVAGE_OUT_H
 #define MRI_SALVAGE_OUT_H
 
-#include <mri/dataset.h>
+#include <mri/store.h>
 
 typedef struct mri_salvage_out {
-    char *dir, *journal; /* journal: for what is unfinished */
-    bool made;           /* dir is ours */
+    mri_store store;
+    bool made; /* it is ours */
     mri_lock lock;
     mri_shard_ref *refs; /* of the shards in it */
     uint32_t count;

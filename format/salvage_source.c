@@ -6,7 +6,6 @@
 #include <mri/error.h>
 #include <mri/file.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,23 +56,22 @@ listed(const mri_salvage_source *s, const char *path)
 
 /* The newest manifest that can be read. */
 static mr_err
-find_manifest(mri_salvage_source *s, const char *dir, mr_diag *diag)
+find_manifest(mri_salvage_source *s, mr_diag *diag)
 {
     uint64_t latest;
-    mr_err err = mri_generation_latest(dir, &latest, diag);
+    mr_err err = mri_generation_latest(&s->store, &latest, diag);
 
     for (uint64_t g = latest; err == MR_OK && g > 0 && s->manifest == NULL;
          g--) {
-        char *path = mri_manifest_path(dir, g);
+        char *path = mri_manifest_path(s->store.root, g);
         mri_bytes b = {0};
-        mr_err got = path != NULL
-                         ? mri_file_load(path, MRI_MANIFEST_LIMIT, &b, diag)
-                         : no_memory(diag);
+        mr_err got = mri_store_load(&s->store, mri_manifest_name(g).at,
+                                    MRI_MANIFEST_LIMIT, &b, diag);
 
         if (got == MR_OK) {
             got = mri_manifest_parse(&s->manifest, b.data, b.len, diag);
-            mri_diag_in(got != MR_OK ? diag : NULL, path);
         }
+        mri_diag_in(got != MR_OK ? diag : NULL, path);
         mri_bytes_release(&b);
         mri_free(path);
         err = got == MR_ENOMEM || got == MR_EVERSION ? got : MR_OK;
@@ -95,46 +93,52 @@ by_name(const void *a, const void *b)
                   ((const mri_salvage_shard *)b)->path);
 }
 
-/* Every shards/ab/NAME.mrs that is not listed yet, in order of name. */
+/* Of shards/ab: every NAME.mrs that is not listed yet. */
+typedef struct walk {
+    mri_salvage_source *source;
+    char folder[280];
+} walk;
+
 static mr_err
-walk_shards(mri_salvage_source *s, const char *dir, unsigned depth,
-            mr_diag *diag)
+walk_folder(void *user, const char *last, mr_diag *diag)
 {
-    DIR *d = opendir(dir);
-    struct dirent *e;
+    const walk *w = user;
+    mri_salvage_source *s = w->source;
+    size_t n = strlen(last);
+    char *folder, *path;
+
+    if (last[0] == '.' || n <= 4 || strcmp(last + n - 4, ".mrs") != 0) {
+        return MR_OK;
+    }
+    folder = mri_store_path(&s->store, w->folder);
+    path = folder != NULL ? mri_path_join(folder, last) : NULL;
+    mri_free(folder);
+    if (path != NULL && listed(s, path)) {
+        mri_free(path);
+        return MR_OK;
+    }
+    return add_shard(s, path, NULL, diag);
+}
+
+/* A folder that cannot be read holds nothing that could be saved. */
+static mr_err
+walk_shards(void *user, const char *last, mr_diag *diag)
+{
+    walk w = {.source = user};
+    int n = snprintf(w.folder, sizeof w.folder, "shards/%s", last);
     mr_err err = MR_OK;
 
-    while (err == MR_OK && d != NULL && (e = readdir(d)) != NULL) {
-        size_t n = strlen(e->d_name);
-        char *path;
-
-        if (e->d_name[0] == '.') {
-            continue;
-        }
-        path = mri_path_join(dir, e->d_name);
-        if (path == NULL) {
-            err = no_memory(diag);
-        } else if (depth == 0) {
-            err = walk_shards(s, path, 1, diag);
-        } else if (n > 4 && strcmp(e->d_name + n - 4, ".mrs") == 0 &&
-                   !listed(s, path)) {
-            err = add_shard(s, path, NULL, diag);
-            path = NULL;
-        }
-        mri_free(path);
+    if (last[0] != '.' && n > 0 && (size_t)n < sizeof w.folder) {
+        err = mri_store_list(&w.source->store, w.folder, walk_folder, &w, diag);
     }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-    return err;
+    return err == MR_EIO ? MR_OK : err;
 }
 
 static mr_err
-list_shards(mri_salvage_source *s, const char *dir, mr_diag *diag)
+list_shards(mri_salvage_source *s, mr_diag *diag)
 {
-    char *shards = mri_path_join(dir, "shards");
     size_t named;
-    mr_err err = shards != NULL ? MR_OK : no_memory(diag);
+    mr_err err = MR_OK;
 
     for (size_t i = 0;
          err == MR_OK && s->manifest != NULL && i < s->manifest->n_shards;
@@ -142,16 +146,16 @@ list_shards(mri_salvage_source *s, const char *dir, mr_diag *diag)
         mri_shard_ref ref;
 
         mri_dataset_shard_ref(s->manifest, i, &ref);
-        err = add_shard(s, mri_shard_path(dir, ref.id), &ref, diag);
+        err = add_shard(s, mri_shard_path(s->store.root, ref.id), &ref, diag);
     }
     named = s->count;
     if (err == MR_OK && (s->manifest == NULL || s->older)) {
-        err = walk_shards(s, shards, 0, diag);
+        err = mri_store_list(&s->store, "shards", walk_shards, s, diag);
+        err = err == MR_EIO ? MR_OK : err;
     }
     if (s->count > named) {
         qsort(s->shards + named, s->count - named, sizeof *s->shards, by_name);
     }
-    mri_free(shards);
     return err;
 }
 
@@ -259,11 +263,14 @@ list_withdrawn(mri_salvage_source *s, mr_diag *diag)
 static mr_err
 open_folder(mri_salvage_source *s, const char *dir, mr_diag *diag)
 {
-    mr_err err = find_manifest(s, dir, diag);
+    mr_err err = mri_store_open(&s->store, dir, diag);
 
     s->folder = true;
     if (err == MR_OK) {
-        err = list_shards(s, dir, diag);
+        err = find_manifest(s, diag);
+    }
+    if (err == MR_OK) {
+        err = list_shards(s, diag);
     }
     if (err == MR_OK && s->count == 0) {
         err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
@@ -314,6 +321,7 @@ mri_salvage_source_close(mri_salvage_source *s)
     mri_free(s->live);
     mri_free(s->withdrawn);
     mri_manifest_free(s->manifest);
+    mri_store_close(&s->store);
     *s = (mri_salvage_source){0};
 }
 

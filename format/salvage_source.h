@@ -25,6 +25,7 @@ typedef struct mri_salvage_shard {
 } mri_salvage_shard;
 
 typedef struct mri_salvage_source {
+    mri_store store; /* of a folder */
     mri_salvage_shard *shards;
     size_t count;
     uint64_t bytes; /* of all, as far as known */

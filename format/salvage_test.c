@@ -200,7 +200,7 @@ write_shard(unsigned shard, mr_diag *diag)
         err = add_sample(w, i, diag);
     }
     if (err == MR_OK) {
-        err = mri_shard_finish(w, dir, &refs[shard], diag);
+        err = mri_shard_finish(w, &refs[shard], diag);
     }
     mri_shard_close_writer(w);
     return err;

@@ -128,28 +128,50 @@ open_parts(mri_shard *s, const mri_shard_ref *expect, mr_diag *diag)
     return err;
 }
 
-mr_err
-mri_shard_open_with(mri_shard **out, const char *path,
-                    const mri_shard_ref *expect, bool use_map, mr_diag *diag)
+/* Takes `file` in any case. */
+static mr_err
+open_object(mri_shard **out, mri_object *file, const mri_shard_ref *expect,
+            mr_diag *diag)
 {
     mri_shard *s = mri_alloc(1, sizeof *s);
     mr_err err;
 
-    *out = NULL;
     if (s == NULL) {
+        mri_object_close(file);
         return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     }
-    err = mri_object_open(&s->file, path, use_map, diag);
-    if (err == MR_OK) {
-        err = open_parts(s, expect, diag);
-    }
+    s->file = *file;
+    err = open_parts(s, expect, diag);
     if (err != MR_OK) {
-        mri_diag_in(diag, path);
+        mri_diag_in(diag, s->file.path);
         mri_shard_close(s);
         return err;
     }
     *out = s;
     return MR_OK;
+}
+
+mr_err
+mri_shard_open_in(mri_shard **out, const mri_store *store,
+                  const mri_shard_ref *ref, bool use_map, mr_diag *diag)
+{
+    mri_object file;
+    mr_err err = mri_store_object(store, mri_shard_name(ref->id).name, use_map,
+                                  &file, diag);
+
+    *out = NULL;
+    return err == MR_OK ? open_object(out, &file, ref, diag) : err;
+}
+
+mr_err
+mri_shard_open_with(mri_shard **out, const char *path,
+                    const mri_shard_ref *expect, bool use_map, mr_diag *diag)
+{
+    mri_object file;
+    mr_err err = mri_object_open(&file, path, use_map, diag);
+
+    *out = NULL;
+    return err == MR_OK ? open_object(out, &file, expect, diag) : err;
 }
 
 mr_err

@@ -356,10 +356,13 @@ check_samples(verifier *v)
 }
 
 static mr_err
-verify(verifier *v, const mri_shard_ref *expect, mr_diag *diag)
+verify(verifier *v, const mri_store *store, const mri_shard_ref *expect,
+       mr_diag *diag)
 {
     mr_diag why = {0};
-    mr_err err = mri_shard_open(&v->shard, v->file.path, expect, &why);
+    mr_err err = store != NULL
+                     ? mri_shard_open_in(&v->shard, store, expect, true, &why)
+                     : mri_shard_open(&v->shard, v->file.path, expect, &why);
 
     if (err == MR_ENOMEM) {
         if (diag != NULL) {
@@ -383,28 +386,47 @@ verify(verifier *v, const mri_shard_ref *expect, mr_diag *diag)
     return MR_OK;
 }
 
+/* Its file is open. */
+static mr_err
+verify_open(verifier *v, const mri_store *store, const mri_shard_ref *expect,
+            mr_diag *diag)
+{
+    mr_err err;
+
+    v->out->bytes = v->file.size;
+    v->scratch = mr_scratch_open();
+    err = v->scratch != NULL
+              ? verify(v, store, expect, diag)
+              : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    mr_scratch_close(v->scratch);
+    mri_bytes_release(&v->pixels);
+    mri_free(v->bad);
+    mri_shard_close(v->shard);
+    mri_object_close(&v->file);
+    return err;
+}
+
 mr_err
 mri_shard_verify(const char *path, const mri_shard_ref *expect,
                  mri_damage_fn *tell, void *user, mri_verified *out,
                  mr_diag *diag)
 {
     verifier v = {.tell = tell, .user = user, .out = out};
-    mr_err err;
+    mr_err err = mri_object_open(&v.file, path, true, diag);
 
     *out = (mri_verified){0};
-    err = mri_object_open(&v.file, path, true, diag);
-    if (err != MR_OK) {
-        return err;
-    }
-    out->bytes = v.file.size;
-    v.scratch = mr_scratch_open();
-    err = v.scratch != NULL
-              ? verify(&v, expect, diag)
-              : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-    mr_scratch_close(v.scratch);
-    mri_bytes_release(&v.pixels);
-    mri_free(v.bad);
-    mri_shard_close(v.shard);
-    mri_object_close(&v.file);
-    return err;
+    return err == MR_OK ? verify_open(&v, NULL, expect, diag) : err;
+}
+
+mr_err
+mri_shard_verify_in(const mri_store *store, const mri_shard_ref *ref,
+                    mri_damage_fn *tell, void *user, mri_verified *out,
+                    mr_diag *diag)
+{
+    verifier v = {.tell = tell, .user = user, .out = out};
+    mr_err err = mri_store_object(store, mri_shard_name(ref->id).name, true,
+                                  &v.file, diag);
+
+    *out = (mri_verified){0};
+    return err == MR_OK ? verify_open(&v, store, ref, diag) : err;
 }

@@ -7,10 +7,10 @@
 #include "foot.h"
 #include "frame.h"
 #include "meta.h"
-#include "object.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
+#include <mri/store.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -18,10 +18,10 @@
 #define BUFFER (1u << 20) /* bytes gathered before they are written */
 
 struct mri_shard_writer {
-    mri_put file;
+    mri_store store;
+    mri_upload file;
     uint8_t plan_tag[16];
     mri_bytes pending; /* not yet written */
-    uint64_t written;  /* bytes of the file that are */
     uint64_t ordinal;  /* of the next frame */
     uint64_t raw_bytes;
     mri_bytes samples, grids, chunks, moments, schema;
@@ -36,17 +36,16 @@ no_memory(mr_diag *diag)
 static uint64_t
 position(const mri_shard_writer *w)
 {
-    return w->written + w->pending.len;
+    return w->file.size + w->pending.len;
 }
 
 static mr_err
 flush(mri_shard_writer *w, mr_diag *diag)
 {
-    mr_err err = mri_file_write(w->file.fd, w->file.path, w->pending.data,
-                                w->pending.len, w->written, diag);
+    mr_err err =
+        mri_upload_add(&w->file, w->pending.data, w->pending.len, diag);
 
     if (err == MR_OK) {
-        w->written += w->pending.len;
         w->pending.len = 0;
     }
     return err;
@@ -61,10 +60,7 @@ append(mri_shard_writer *w, const void *p, size_t bytes, mr_diag *diag)
         err = flush(w, diag);
     }
     if (err == MR_OK && bytes > BUFFER) { /* large pieces are not copied */
-        err = mri_file_write(w->file.fd, w->file.path, p, bytes, w->written,
-                             diag);
-        w->written += err == MR_OK ? bytes : 0;
-        return err;
+        return mri_upload_add(&w->file, p, bytes, diag);
     }
     if (err == MR_OK && !mri_bytes_add(&w->pending, p, bytes)) {
         err = no_memory(diag);
@@ -100,25 +96,24 @@ write_frame(mri_shard_writer *w, mri_frame *frame, const void *payload,
 }
 
 mr_err
-mri_shard_begin(mri_shard_writer **out, const char *temp_dir,
+mri_shard_begin(mri_shard_writer **out, const char *dir,
                 const uint8_t plan_tag[16], const mri_schema *schema,
                 mr_diag *diag)
 {
     mri_shard_writer *w = mri_alloc(1, sizeof *w);
-    char *path = mri_path_join(temp_dir, "shard");
     uint8_t head[MRI_HEAD_BYTES];
     uint64_t off;
-    mr_err err = MR_OK;
+    mr_err err;
 
     *out = NULL;
-    if (w == NULL || path == NULL) {
-        mri_free(w);
-        mri_free(path);
+    if (w == NULL) {
         return no_memory(diag);
     }
     memcpy(w->plan_tag, plan_tag, 16);
-    err = mri_put_open(&w->file, path, diag);
-    mri_free(path);
+    err = mri_store_open(&w->store, dir, diag);
+    if (err == MR_OK) {
+        err = mri_upload_begin(&w->file, &w->store, "shard", diag);
+    }
     if (err == MR_OK && !mri_schema_pack(&w->schema, schema)) {
         err = no_memory(diag);
     }
@@ -311,46 +306,27 @@ write_foot(mri_shard_writer *w, mri_tail *tail, mr_diag *diag)
     return err == MR_OK ? flush(w, diag) : err;
 }
 
+mri_shard_file
+mri_shard_name(const uint8_t id[16])
+{
+    mri_shard_file file;
+    char hex[33];
+
+    mri_hex(hex, id, 16);
+    (void)snprintf(file.name, sizeof file.name, "shards/%.2s/%s.mrs", hex, hex);
+    return file;
+}
+
 char *
 mri_shard_path(const char *dir, const uint8_t id[16])
 {
-    char hex[33], name[64];
-
-    mri_hex(hex, id, 16);
-    (void)snprintf(name, sizeof name, "shards/%.2s/%s.mrs", hex, hex);
-    return mri_path_join(dir, name);
-}
-
-/* shards/ and shards/ab/, so that the file can be linked there. */
-static mr_err
-make_folders(const char *dir, const char *path, mr_diag *diag)
-{
-    char *shards = mri_path_join(dir, "shards"), *inner = mri_path_dir(path);
-    mr_err err = shards != NULL && inner != NULL ? MR_OK : no_memory(diag);
-
-    if (err == MR_OK) {
-        err = mri_dir_make(shards, diag);
-    }
-    if (err == MR_OK) {
-        err = mri_dir_make(inner, diag);
-    }
-    if (err == MR_OK) {
-        err = mri_dir_sync(shards, diag); /* the name of the inner folder */
-    }
-    if (err == MR_OK) {
-        err = mri_dir_sync(dir, diag);
-    }
-    mri_free(shards);
-    mri_free(inner);
-    return err;
+    return mri_path_join(dir, mri_shard_name(id).name);
 }
 
 mr_err
-mri_shard_finish(mri_shard_writer *w, const char *dir, mri_shard_ref *ref,
-                 mr_diag *diag)
+mri_shard_finish(mri_shard_writer *w, mri_shard_ref *ref, mr_diag *diag)
 {
     mri_tail tail;
-    char *path;
     mr_err err;
 
     *ref = (mri_shard_ref){0};
@@ -358,23 +334,15 @@ mri_shard_finish(mri_shard_writer *w, const char *dir, mri_shard_ref *ref,
         return MR_OK;
     }
     err = write_foot(w, &tail, diag);
-    if (err != MR_OK) {
-        return err;
-    }
-    path = mri_shard_path(dir, tail.shard_id);
-    if (path == NULL) {
-        return no_memory(diag);
-    }
-    err = make_folders(dir, path, diag);
     if (err == MR_OK) {
         /* Replacing is harmless: the name is a hash of the content. */
-        err = mri_put_commit_as(&w->file, path, MRI_PUT_REPLACE, diag);
+        err = mri_upload_commit(&w->file, mri_shard_name(tail.shard_id).name,
+                                MRI_PUT_REPLACE, diag);
     }
-    mri_free(path);
     if (err == MR_OK) {
         memcpy(ref->id, tail.shard_id, 16);
         memcpy(ref->plan_tag, w->plan_tag, 16);
-        ref->bytes = w->written;
+        ref->bytes = w->file.size;
         ref->foot_hash = tail.hash;
         ref->samples = tail.samples;
         ref->raw_bytes = w->raw_bytes;
@@ -388,7 +356,8 @@ mri_shard_close_writer(mri_shard_writer *w)
     if (w == NULL) {
         return;
     }
-    mri_put_release(&w->file);
+    mri_upload_cancel(&w->file);
+    mri_store_close(&w->store);
     mri_bytes_release(&w->pending);
     mri_bytes_release(&w->samples);
     mri_bytes_release(&w->grids);

@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -27,12 +28,6 @@
 #define TRIES 8
 
 static mr_err
-no_memory(mr_diag *diag)
-{
-    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-}
-
-static mr_err
 fail_os(mr_diag *diag, mri_code code, const char *path, const char *what)
 {
     mr_err err =
@@ -42,25 +37,57 @@ fail_os(mr_diag *diag, mri_code code, const char *path, const char *what)
     return err;
 }
 
+/* root/name: on the stack, since things are also removed for want of memory. */
+typedef struct place {
+    char path[4096]; /* what Linux takes at most */
+} place;
+
+static mr_err
+find(place *p, const mri_store *s, const char *name, mr_diag *diag)
+{
+    size_t root = strlen(s->root);
+    bool slash = name[0] != '\0' && root != 0 && s->root[root - 1] != '/';
+    int n = snprintf(p->path, sizeof p->path, "%s%s%s", s->root,
+                     slash ? "/" : "", name);
+
+    if (n < 0 || (size_t)n >= sizeof p->path) {
+        errno = ENAMETOOLONG;
+        return fail_os(diag, MRI_E_OPEN, s->root, name);
+    }
+    return MR_OK;
+}
+
+/* The folder that the last part of a path lies in. */
+static void
+cut_last(char *path)
+{
+    size_t n = strlen(path);
+
+    while (n > 1 && path[n - 1] == '/') {
+        n--;
+    }
+    while (n > 0 && path[n - 1] != '/') {
+        n--;
+    }
+    while (n > 1 && path[n - 1] == '/') {
+        n--;
+    }
+    memcpy(path + n, n == 0 ? "." : "", n == 0 ? 2 : 1);
+}
+
 /* ---- the root ---- */
 
 /* A folder above that may be written but not read cannot be synced: there the
  * name of the root is as safe as the file system makes it. */
 static mr_err
-sync_above(const char *root, mr_diag *diag)
+sync_above(const place *root, mr_diag *diag)
 {
-    char *path = mri_strdup(root), *above = NULL;
+    place above = *root;
     mr_diag why = {0};
     mr_err err;
 
-    for (size_t n = path != NULL ? strlen(path) : 0;
-         n > 1 && path[n - 1] == '/'; n--) {
-        path[n - 1] = '\0';
-    }
-    above = path != NULL ? mri_path_dir(path) : NULL;
-    err = above != NULL ? mri_dir_sync(above, &why) : no_memory(&why);
-    mri_free(path);
-    mri_free(above);
+    cut_last(above.path);
+    err = mri_dir_sync(above.path, &why);
     if (err == MR_OK || why.code == MRI_E_OPEN) {
         return MR_OK;
     }
@@ -73,36 +100,55 @@ sync_above(const char *root, mr_diag *diag)
 static mr_err
 local_make(const mri_store *s, bool *made, mr_diag *diag)
 {
-    mr_err err = MR_OK;
+    place root;
+    mr_err err = find(&root, s, "", diag);
 
-    *made = mri_file_now()->mkdir(s->root, 0777) == 0;
+    *made = false;
+    if (err != MR_OK) {
+        return err;
+    }
+    *made = mri_file_now()->mkdir(root.path, 0777) == 0;
     if (!*made && errno != EEXIST) {
-        err = fail_os(diag, MRI_E_OPEN, s->root, "cannot create the folder");
+        return fail_os(diag, MRI_E_OPEN, root.path, "cannot create the folder");
     }
     /* Also if it was there: whoever made it may have been killed. */
-    return err == MR_OK ? sync_above(s->root, diag) : err;
+    return sync_above(&root, diag);
+}
+
+static void
+local_prune(const mri_store *s, const char *folder)
+{
+    place at;
+
+    if (find(&at, s, folder, NULL) == MR_OK) {
+        (void)mri_file_now()->rmdir(at.path);
+    }
 }
 
 static void
 local_unmake(const mri_store *s)
 {
-    (void)mri_file_now()->rmdir(s->root);
+    local_prune(s, "");
 }
 
 static mr_err
-take(mri_lock *lock, const char *folder, const char *path, mr_diag *diag)
+local_lock(const mri_store *s, mri_lock *lock, mr_diag *diag)
 {
-    mr_err err = MR_OK;
+    place folder, at;
+    mr_err err = find(&at, s, LOCK_NAME, diag);
 
+    *lock = (mri_lock){.fd = -1};
+    folder = at;
+    cut_last(folder.path);
     for (int i = 0; err == MR_OK && i < TRIES; i++) {
         struct stat st;
 
-        err = mri_dir_make(folder, diag);
+        err = mri_dir_make(folder.path, diag);
         if (err != MR_OK) {
             break;
         }
-        err = mri_lock_take(lock, path, diag);
-        if (err != MR_EIO || stat(folder, &st) == 0) {
+        err = mri_lock_take(lock, at.path, diag);
+        if (err != MR_EIO || stat(folder.path, &st) == 0) {
             break;
         }
         if (i + 1 < TRIES) {
@@ -111,30 +157,6 @@ take(mri_lock *lock, const char *folder, const char *path, mr_diag *diag)
         }
     }
     return err;
-}
-
-static mr_err
-local_lock(const mri_store *s, mri_lock *lock, mr_diag *diag)
-{
-    char *folder = mri_store_path(s, LOCK_FOLDER);
-    char *path = mri_store_path(s, LOCK_NAME);
-    mr_err err = folder != NULL && path != NULL ? take(lock, folder, path, diag)
-                                                : no_memory(diag);
-
-    mri_free(folder);
-    mri_free(path);
-    return err;
-}
-
-static void
-local_prune(const mri_store *s, const char *folder)
-{
-    char *path = mri_store_path(s, folder);
-
-    if (path != NULL) {
-        (void)mri_file_now()->rmdir(path);
-    }
-    mri_free(path);
 }
 
 static void
@@ -149,15 +171,14 @@ local_unlock(const mri_store *s, mri_lock *lock)
 static mr_err
 local_has(const mri_store *s, const char *name, bool *has, mr_diag *diag)
 {
-    char *path = mri_store_path(s, name);
+    place at;
     struct stat st;
-    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+    mr_err err = find(&at, s, name, diag);
 
-    *has = err == MR_OK && stat(path, &st) == 0;
+    *has = err == MR_OK && stat(at.path, &st) == 0;
     if (err == MR_OK && !*has && errno != ENOENT && errno != ENOTDIR) {
-        err = fail_os(diag, MRI_E_OPEN, path, "cannot look for it");
+        err = fail_os(diag, MRI_E_OPEN, at.path, "cannot look for it");
     }
-    mri_free(path);
     return err;
 }
 
@@ -165,50 +186,66 @@ static mr_err
 local_open(const mri_store *s, const char *name, bool use_map,
            mri_object *object, mr_diag *diag)
 {
-    char *path = mri_store_path(s, name);
-    mr_err err = path != NULL ? mri_object_open(object, path, use_map, diag)
-                              : no_memory(diag);
+    place at;
+    mr_err err = find(&at, s, name, diag);
 
-    mri_free(path);
-    return err;
+    return err == MR_OK ? mri_object_open(object, at.path, use_map, diag) : err;
 }
 
 static mr_err
 local_load(const mri_store *s, const char *name, uint64_t limit, mri_bytes *out,
            mr_diag *diag)
 {
-    char *path = mri_store_path(s, name);
-    mr_err err =
-        path != NULL ? mri_file_load(path, limit, out, diag) : no_memory(diag);
+    place at;
+    mr_err err = find(&at, s, name, diag);
 
-    mri_free(path);
-    return err;
+    return err == MR_OK ? mri_file_load(at.path, limit, out, diag) : err;
+}
+
+static mr_err
+each_of(DIR *d, const char *path, mri_store_each *fn, void *user, mr_diag *diag)
+{
+    for (;;) {
+        struct dirent *e;
+        mr_err err = MR_OK;
+
+        errno = 0;
+        e = readdir(d);
+        if (e == NULL && errno != 0) {
+            return fail_os(diag, MRI_E_READ, path, "cannot read the folder");
+        }
+        if (e == NULL) {
+            return MR_OK;
+        }
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            err = fn(user, e->d_name, diag);
+        }
+        if (err != MR_OK) {
+            return err;
+        }
+    }
 }
 
 static mr_err
 local_list(const mri_store *s, const char *folder, mri_store_each *fn,
            void *user, mr_diag *diag)
 {
-    char *path = mri_store_path(s, folder);
-    DIR *d = path != NULL ? opendir(path) : NULL;
-    struct dirent *e;
-    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+    place at;
+    DIR *d;
+    mr_err err = find(&at, s, folder, diag);
 
-    if (err == MR_OK && d == NULL && (folder[0] == '\0' || errno != ENOENT)) {
-        err = fail_os(diag, MRI_E_OPEN, path, "cannot open");
+    if (err != MR_OK) {
+        return err;
     }
-    while (err == MR_OK && d != NULL && (errno = 0, e = readdir(d)) != NULL) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-            err = fn(user, e->d_name, diag);
-        }
+    d = opendir(at.path);
+    if (d == NULL && folder[0] != '\0' && errno == ENOENT) {
+        return MR_OK;
     }
-    if (err == MR_OK && d != NULL && errno != 0) {
-        err = fail_os(diag, MRI_E_READ, path, "cannot read the folder");
+    if (d == NULL) {
+        return fail_os(diag, MRI_E_OPEN, at.path, "cannot open");
     }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-    mri_free(path);
+    err = each_of(d, at.path, fn, user, diag);
+    (void)closedir(d);
     return err;
 }
 
@@ -218,12 +255,10 @@ local_list(const mri_store *s, const char *folder, mri_store_each *fn,
 static mr_err
 local_begin(const mri_store *s, const char *stem, mri_upload *u, mr_diag *diag)
 {
-    char *path = mri_store_path(s, stem);
-    mr_err err =
-        path != NULL ? mri_put_open(&u->file, path, diag) : no_memory(diag);
+    place at;
+    mr_err err = find(&at, s, stem, diag);
 
-    mri_free(path);
-    return err;
+    return err == MR_OK ? mri_put_open(&u->file, at.path, diag) : err;
 }
 
 static mr_err
@@ -232,44 +267,42 @@ local_add(mri_upload *u, const void *p, size_t bytes, mr_diag *diag)
     return mri_file_write(u->file.fd, u->file.path, p, bytes, u->size, diag);
 }
 
-/* The folders on the way to `path`, below the root. Their names are synced
- * also if they were there: whoever made them may have been killed. */
+/* The folders on the way to an object. Their names are synced also if they
+ * were there: whoever made them may have been killed. */
 static mr_err
-make_folders(const mri_store *s, const char *path, mr_diag *diag)
+make_folders(const mri_store *s, const char *name, mr_diag *diag)
 {
-    size_t root = strlen(s->root);
-    char *at = mri_strdup(path);
-    mr_err err = at != NULL ? MR_OK : no_memory(diag);
+    const char *slash = strchr(name, '/');
+    mr_err err = MR_OK;
 
-    for (char *slash = err == MR_OK ? strchr(at + root + 1, '/') : NULL;
-         err == MR_OK && slash != NULL; slash = strchr(slash + 1, '/')) {
-        char *above;
+    while (err == MR_OK && slash != NULL) {
+        place folder, above;
 
-        *slash = '\0';
-        err = mri_dir_make(at, diag);
-        above = mri_path_dir(at);
+        err = find(&folder, s, name, diag);
         if (err == MR_OK) {
-            err = above != NULL ? mri_dir_sync(above, diag) : no_memory(diag);
+            folder.path[strlen(folder.path) - strlen(slash)] = '\0';
+            err = mri_dir_make(folder.path, diag);
         }
-        mri_free(above);
-        *slash = '/';
+        if (err == MR_OK) {
+            above = folder;
+            cut_last(above.path);
+            err = mri_dir_sync(above.path, diag);
+        }
+        slash = strchr(slash + 1, '/');
     }
-    mri_free(at);
     return err;
 }
 
 static mr_err
 local_commit(mri_upload *u, const char *name, mri_put_how how, mr_diag *diag)
 {
-    char *path = mri_store_path(u->store, name);
-    mr_err err =
-        path != NULL ? make_folders(u->store, path, diag) : no_memory(diag);
+    place at;
+    mr_err err = make_folders(u->store, name, diag);
 
     if (err == MR_OK) {
-        err = mri_put_commit_as(&u->file, path, how, diag);
+        err = find(&at, u->store, name, diag);
     }
-    mri_free(path);
-    return err;
+    return err == MR_OK ? mri_put_commit_as(&u->file, at.path, how, diag) : err;
 }
 
 static void
@@ -282,23 +315,28 @@ static mr_err
 local_log_open(const mri_store *s, const char *name, mri_store_log *log,
                mr_diag *diag)
 {
-    char *dir = NULL;
-    mr_err err;
+    place at;
+    mr_err err = make_folders(s, name, diag);
 
-    log->path = mri_store_path(s, name);
-    err =
-        log->path != NULL ? make_folders(s, log->path, diag) : no_memory(diag);
     if (err == MR_OK) {
-        err = mri_file_open(&log->fd, log->path, O_RDWR | O_CREAT, 0666, diag);
+        err = find(&at, s, name, diag);
     }
     if (err == MR_OK) {
-        err = mri_file_size(log->fd, log->path, &log->size, diag);
+        log->path = mri_strdup(at.path);
+        err = log->path != NULL
+                  ? MR_OK
+                  : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     }
     if (err == MR_OK) {
-        dir = mri_path_dir(log->path);
-        err = dir != NULL ? mri_dir_sync(dir, diag) : no_memory(diag);
+        err = mri_file_open(&log->fd, at.path, O_RDWR | O_CREAT, 0666, diag);
     }
-    mri_free(dir);
+    if (err == MR_OK) {
+        err = mri_file_size(log->fd, at.path, &log->size, diag);
+    }
+    if (err == MR_OK) {
+        cut_last(at.path);
+        err = mri_dir_sync(at.path, diag);
+    }
     return err;
 }
 
@@ -320,24 +358,23 @@ local_log_close(mri_store_log *log)
 static mr_err
 local_remove(const mri_store *s, const char *name, mr_diag *diag)
 {
-    char *path = mri_store_path(s, name);
-    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+    place at;
+    mr_err err = find(&at, s, name, diag);
 
-    if (err == MR_OK && mri_file_now()->unlink(path) != 0 && errno != ENOENT) {
-        err = fail_os(diag, MRI_E_WRITE, path, "cannot remove");
+    if (err == MR_OK && mri_file_now()->unlink(at.path) != 0 &&
+        errno != ENOENT) {
+        err = fail_os(diag, MRI_E_WRITE, at.path, "cannot remove");
     }
-    mri_free(path);
     return err;
 }
 
 static mr_err
 local_sync(const mri_store *s, const char *folder, mr_diag *diag)
 {
-    char *path = mri_store_path(s, folder);
-    mr_err err = path != NULL ? mri_dir_sync(path, diag) : no_memory(diag);
+    place at;
+    mr_err err = find(&at, s, folder, diag);
 
-    mri_free(path);
-    return err;
+    return err == MR_OK ? mri_dir_sync(at.path, diag) : err;
 }
 
 static void

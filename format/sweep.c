@@ -89,7 +89,7 @@ static mr_err
 keep_generation(sweep *s, uint64_t generation, mr_diag *diag)
 {
     Mri__PbManifest *m;
-    mr_err err = mri_manifest_load(&m, s->store.root, generation, diag);
+    mr_err err = mri_manifest_load(&m, &s->store, generation, diag);
 
     if (err == MR_OK) {
         err = add_named(s, m, diag);
@@ -105,14 +105,8 @@ keep_generation(sweep *s, uint64_t generation, mr_diag *diag)
 static mr_err
 remove_generation(sweep *s, uint64_t generation, mr_diag *diag)
 {
-    char *name = mri_manifest_path("", generation);
-    bool ended;
+    bool ended = mri_lease_end(&s->store, mri_manifest_name(generation).at);
 
-    if (name == NULL) {
-        return no_memory(diag);
-    }
-    ended = mri_lease_end(&s->store, name);
-    mri_free(name);
     s->out->generations += ended;
     s->out->held += !ended;
     return ended ? MR_OK : keep_generation(s, generation, diag);
@@ -233,10 +227,10 @@ sweep_generations(sweep *s, mr_diag *diag)
 {
     uint64_t latest;
     Mri__PbManifest *m;
-    mr_err err = mri_generation_latest(s->store.root, &latest, diag);
+    mr_err err = mri_generation_latest(&s->store, &latest, diag);
 
     if (err == MR_OK && latest != 0) {
-        err = mri_manifest_load(&m, s->store.root, latest, diag);
+        err = mri_manifest_load(&m, &s->store, latest, diag);
         if (err == MR_OK) {
             s->oldest = m->oldest;
             mri_manifest_free(m);

@@ -236,12 +236,18 @@ static unsigned
 index_opens(void)
 {
     static const uint8_t hash[16];
+    char *dir = mri_path_dir(index_file);
+    mri_store store;
     mri_index x = {0};
     mr_diag d = {0};
-    mr_err err = mri_index_open(&x, index_file, hash, true, &d);
+    mr_err err;
 
+    assert_ok(mri_store_open(&store, dir, &d), &d);
+    err = mri_index_open(&x, &store, mri_path_name(index_file), hash, true, &d);
     assert_int_not_equal(err, MR_OK); /* no index has that hash */
     mri_index_close(&x);
+    mri_store_close(&store);
+    mri_free(dir);
     return d.code;
 }
 

@@ -6,14 +6,8 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/file.h>
 
 #include <string.h>
-#include <sys/stat.h>
-
-/* How often the folder of the lock may vanish under our hands: whoever was
- * done removed it between our making it and opening the lock. */
-#define TRIES 8
 
 static mr_err
 no_memory(mr_diag *diag)
@@ -21,36 +15,12 @@ no_memory(mr_diag *diag)
     return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
 }
 
-static mr_err
-take_lock(mri_writer *w, mr_diag *diag)
-{
-    char *path = mri_path_join(w->journal, "lock");
-    mr_err err = path != NULL ? MR_OK : no_memory(diag);
-
-    for (int i = 0; err == MR_OK && i < TRIES; i++) {
-        struct stat st;
-
-        err = mri_dir_make(w->journal, diag);
-        if (err != MR_OK) {
-            break;
-        }
-        err = mri_lock_take(&w->lock, path, diag);
-        if (err != MR_EIO || stat(w->journal, &st) == 0) {
-            break;
-        }
-        mri_diag_clear(diag);
-        err = i + 1 < TRIES ? MR_OK : err;
-    }
-    mri_free(path);
-    return err;
-}
-
 /* Nobody else can make a generation any more: is it the latest that is open? */
 static mr_err
 check_latest(const mri_writer *w, const char *name, mr_diag *diag)
 {
     uint64_t latest;
-    mr_err err = mri_generation_latest(w->now->dir, &latest, diag);
+    mr_err err = mri_generation_latest(&w->now->store, &latest, diag);
 
     if (err == MR_OK && latest != mr_dataset_generation(w->now)) {
         err = mri_fail(diag, MRI_E_OLD_GENERATION, MR_NOWHERE,
@@ -75,7 +45,6 @@ look_again(mri_writer *w, const char *name, mr_diag *diag)
         err = check_latest(w, name, diag);
     }
     if (err == MR_OK) {
-        mri_dir_sweep(w->journal);
         err = mri_dataset_sweep(w->now->dir, NULL, 0, &swept, diag);
     }
     return err;
@@ -92,8 +61,10 @@ mri_writer_open(mri_writer *w, const char *name, bool lock, mr_diag *diag)
         return check_latest(w, name, diag);
     }
     if (err == MR_OK) {
-        w->journal = mri_path_join(w->now->dir, "journal");
-        err = w->journal != NULL ? take_lock(w, diag) : no_memory(diag);
+        err = mri_store_open(&w->store, w->now->dir, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_store_lock(&w->store, &w->lock, diag);
     }
     return err == MR_OK ? look_again(w, name, diag) : err;
 }
@@ -101,14 +72,9 @@ mri_writer_open(mri_writer *w, const char *name, bool lock, mr_diag *diag)
 void
 mri_writer_close(mri_writer *w)
 {
-    bool held = w->lock.path != NULL;
-
-    mri_lock_release(&w->lock);
-    if (held) {
-        (void)mri_file_now()->rmdir(w->journal); /* if it is empty */
-    }
+    mri_store_unlock(&w->store, &w->lock);
+    mri_store_close(&w->store);
     mr_dataset_close(w->now);
-    mri_free(w->journal);
     *w = (mri_writer){.lock = {.fd = -1}};
 }
 

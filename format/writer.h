@@ -11,7 +11,7 @@
 
 typedef struct mri_writer {
     mr_dataset *now; /* the generation in force, or the one opened */
-    char *journal;
+    mri_store store;
     mri_lock lock;
 } mri_writer;
 

@@ -4,10 +4,7 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/file.h>
 
-#include <dirent.h>
-#include <errno.h>
 #include <string.h>
 
 static mr_err
@@ -27,61 +24,40 @@ ours(const char *name)
 }
 
 static mr_err
-check_content(const char *dir, mr_diag *diag)
+check_name(void *user, const char *name, mr_diag *diag)
 {
-    DIR *d = opendir(dir);
-    struct dirent *e;
-    mr_err err = MR_OK;
+    const mri_store *store = user;
+    mr_err err;
 
-    if (d == NULL) {
-        err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
-                       strerror(errno));
-        mri_diag_in(diag, dir);
-        return err;
+    if (ours(name)) {
+        return MR_OK;
     }
-    while (err == MR_OK && (e = readdir(d)) != NULL) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-            !ours(e->d_name)) {
-            err = mri_fail(diag, MRI_E_OUTPUT, MR_NOWHERE,
-                           "is there already and holds '%.100s', so it is no "
-                           "dataset",
-                           e->d_name);
-            mri_diag_in(diag, dir);
-        }
-    }
-    (void)closedir(d);
+    err = mri_fail(diag, MRI_E_OUTPUT, MR_NOWHERE,
+                   "is there already and holds '%.100s', so it is no dataset",
+                   name);
+    mri_diag_in(diag, store->root);
     return err;
 }
 
 mr_err
 mri_folder_open(mri_folder *f, const char *dir, mr_diag *diag)
 {
-    char *lock;
     mr_err err;
 
     *f = (mri_folder){.lock = {.fd = -1}};
-    f->dir = mri_strdup(dir);
-    f->journal = mri_path_join(dir, "journal");
-    if (f->dir == NULL || f->journal == NULL) {
-        return no_memory(diag);
-    }
-    f->created = mri_file_now()->mkdir(dir, 0777) == 0;
-    err = f->created ? MR_OK : mri_dir_make(dir, diag);
+    err = mri_store_open(&f->store, dir, diag);
     if (err == MR_OK) {
-        err = check_content(dir, diag);
+        err = mri_store_make(&f->store, &f->created, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_store_list(&f->store, "", check_name, &f->store, diag);
     }
     if (err == MR_OK) {
         err = mri_generation_of(dir, &f->generation, diag);
     }
     if (err == MR_OK) {
-        err = mri_dir_make(f->journal, diag);
+        err = mri_store_lock(&f->store, &f->lock, diag);
     }
-    lock = mri_path_join(f->journal, "lock");
-    if (err == MR_OK) {
-        err = lock != NULL ? mri_lock_take(&f->lock, lock, diag)
-                           : no_memory(diag);
-    }
-    mri_free(lock);
     return err;
 }
 
@@ -98,9 +74,8 @@ mri_folder_sweep(const mri_folder *f, const mri_journal *journal, mr_diag *diag)
     for (size_t i = 0; i < journal->count; i++) {
         memcpy(keep[i], journal->done[i].id, 16);
     }
-    mri_dir_sweep(f->journal);
-    err = mri_dataset_sweep(f->dir, (const uint8_t(*)[16])keep, journal->count,
-                            &swept, diag);
+    err = mri_dataset_sweep(f->store.root, (const uint8_t(*)[16])keep,
+                            journal->count, &swept, diag);
     mri_free(keep);
     return err;
 }
@@ -109,16 +84,12 @@ mri_folder_sweep(const mri_folder *f, const mri_journal *journal, mr_diag *diag)
 static void
 take_back(const mri_folder *f)
 {
-    char *shards = mri_path_join(f->dir, "shards");
     mri_swept swept;
 
     if (f->generation == 0) {
-        (void)!mri_dataset_sweep(f->dir, NULL, 0, &swept, NULL);
+        (void)!mri_dataset_sweep(f->store.root, NULL, 0, &swept, NULL);
     }
-    if (shards != NULL) {
-        (void)mri_file_now()->rmdir(shards); /* if it is empty */
-    }
-    mri_free(shards);
+    mri_store_prune(&f->store, "shards");
 }
 
 void
@@ -127,22 +98,14 @@ mri_folder_close(mri_folder *f, mri_journal *journal, bool committed)
     bool held = f->lock.path != NULL;
     bool done = committed || journal->count == 0;
 
-    if (held && done && journal->path != NULL) {
-        (void)mri_file_now()->unlink(journal->path);
-    }
-    mri_journal_close(journal);
+    mri_journal_close(journal, held && done);
     if (held && done && !committed) {
         take_back(f);
     }
-    mri_lock_release(&f->lock);
-    if (held && done) {
-        (void)mri_file_now()->rmdir(f->journal); /* if it is empty */
-    }
+    mri_store_unlock(&f->store, &f->lock);
     if (f->created && !committed) {
-        (void)mri_file_now()->rmdir(f->journal);
-        (void)mri_file_now()->rmdir(f->dir);
+        mri_store_unmake(&f->store);
     }
-    mri_free(f->journal);
-    mri_free(f->dir);
+    mri_store_close(&f->store);
     *f = (mri_folder){.lock = {.fd = -1}};
 }

@@ -7,10 +7,10 @@
 
 #include "journal.h"
 
-#include <mri/dataset.h>
+#include <mri/store.h>
 
 typedef struct mri_folder {
-    char *dir, *journal; /* journal: the folder in it for unfinished things */
+    mri_store store;
     mri_lock lock;
     uint64_t generation; /* in force; 0 if there is none */
     bool created;        /* by us: taken away again if nothing came of it */

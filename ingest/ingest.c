@@ -93,14 +93,14 @@ begin_shard(run *r, mr_diag *diag)
     if (!mri_plan_tag(&r->plan, r->shard, tag)) {
         return no_memory(diag);
     }
-    return mri_shard_begin(&r->writer, r->folder.journal, tag, &schema, diag);
+    return mri_shard_begin(&r->writer, r->options->output, tag, &schema, diag);
 }
 
 static mr_err
 finish_shard(run *r, mr_diag *diag)
 {
     mri_shard_ref *ref = &r->refs[r->shard];
-    mr_err err = mri_shard_finish(r->writer, r->options->output, ref, diag);
+    mr_err err = mri_shard_finish(r->writer, ref, diag);
 
     mri_shard_close_writer(r->writer);
     r->writer = NULL;
@@ -349,7 +349,7 @@ store_quarantine(run *r, uint64_t *count, mr_diag *diag)
             all[n++] = old[i]; /* shallow: old still owns it */
         }
     }
-    err = mri_quarantine_store(r->options->output, all, n, diag);
+    err = mri_quarantine_store(&r->folder.store, all, n, diag);
     mri_free(all);
     mri_bad_list_free(old, old_count);
     *count = n;
@@ -465,7 +465,7 @@ prepare(run *r, mr_diag *diag)
         err = mri_plan_pack(&r->plan, r->dataset, diag);
     }
     if (err == MR_OK) {
-        err = mri_journal_open(&r->journal, r->options->output, diag);
+        err = mri_journal_open(&r->journal, &r->folder.store, diag);
     }
     if (err == MR_OK) {
         err = mri_folder_sweep(&r->folder, &r->journal, diag);
@@ -537,7 +537,7 @@ mri_ingest(const mri_ingest_options *options, mri_ingest_report *report,
     mr_err err;
 
     *report = (mri_ingest_report){0};
-    r.folder.lock.fd = r.journal.fd = -1;
+    r.folder.lock.fd = r.journal.log.fd = -1;
     err = work(&r, diag);
     mr_dataset_close(r.dataset);
     mri_folder_close(&r.folder, &r.journal, err == MR_OK);

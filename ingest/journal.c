@@ -6,13 +6,14 @@
 #include <mri/bytes.h>
 #include <mri/dataset.h>
 #include <mri/error.h>
-#include <mri/file.h>
 #include <mri/json.h>
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+
+#define NAME "journal/shards.jsonl"
+#define LIMIT ((uint64_t)1 << 32)
 
 static mr_err
 no_memory(mr_diag *diag)
@@ -57,9 +58,9 @@ parse_line(mri_shard_ref *ref, const char *json)
 }
 
 static bool
-shard_is_there(const char *dir, const mri_shard_ref *ref)
+shard_is_there(const mri_store *store, const mri_shard_ref *ref)
 {
-    char *path = mri_shard_path(dir, ref->id);
+    char *path = mri_shard_path(store->root, ref->id);
     mri_shard *s = NULL;
     bool there = path != NULL && mri_shard_open(&s, path, ref, NULL) == MR_OK;
 
@@ -82,15 +83,14 @@ add_ref(mri_journal *j, const mri_shard_ref *ref)
 }
 
 static mr_err
-read_lines(mri_journal *j, const char *dir, mr_diag *diag)
+read_lines(mri_journal *j, mr_diag *diag)
 {
     mri_bytes b = {0};
-    mr_err err = MR_OK;
+    mr_err err = mri_store_load(j->log.store, NAME, LIMIT, &b, diag);
 
-    if (!mri_bytes_zero(&b, (size_t)j->size + 1)) {
-        return no_memory(diag);
+    if (err == MR_OK && !mri_bytes_add(&b, "", 1)) {
+        err = no_memory(diag);
     }
-    err = mri_file_read(j->fd, j->path, b.data, (size_t)j->size, 0, diag);
     for (char *line = (char *)b.data; err == MR_OK && *line != '\0';) {
         char *next = line + strcspn(line, "\n");
         mri_shard_ref ref = {0};
@@ -99,7 +99,7 @@ read_lines(mri_journal *j, const char *dir, mr_diag *diag)
         next += *next == '\n';
         json = mri_crc_line_check(line);
         if (json != NULL && parse_line(&ref, json) &&
-            (ref.samples == 0 || shard_is_there(dir, &ref)) &&
+            (ref.samples == 0 || shard_is_there(j->log.store, &ref)) &&
             !add_ref(j, &ref)) {
             err = no_memory(diag);
         }
@@ -110,24 +110,17 @@ read_lines(mri_journal *j, const char *dir, mr_diag *diag)
 }
 
 mr_err
-mri_journal_open(mri_journal *j, const char *dir, mr_diag *diag)
+mri_journal_open(mri_journal *j, const mri_store *store, mr_diag *diag)
 {
     mr_err err;
 
-    *j = (mri_journal){.fd = -1};
-    j->path = mri_path_join(dir, "journal/shards.jsonl");
-    if (j->path == NULL) {
-        return no_memory(diag);
-    }
-    err = mri_file_open(&j->fd, j->path, O_RDWR | O_CREAT, 0666, diag);
+    *j = (mri_journal){0};
+    err = mri_store_log_open(&j->log, store, NAME, diag);
     if (err == MR_OK) {
-        err = mri_file_size(j->fd, j->path, &j->size, diag);
-    }
-    if (err == MR_OK) {
-        err = read_lines(j, dir, diag);
+        err = read_lines(j, diag);
     }
     if (err != MR_OK) {
-        mri_journal_close(j);
+        mri_journal_close(j, false);
     }
     return err;
 }
@@ -152,16 +145,11 @@ mri_journal_add(mri_journal *j, const mri_shard_ref *ref, mr_diag *diag)
     mri_json_put_u64(&json, "raw_bytes", ref->raw_bytes);
     mri_json_end(&json);
     /* A line of its own, whatever a torn one before it left. */
-    ok = mri_bytes_add(&line, "\n", j->size != 0 ? 1 : 0) &&
+    ok = mri_bytes_add(&line, "\n", j->log.size != 0 ? 1 : 0) &&
          mri_json_done(&json) != NULL &&
          mri_crc_line_add(&line, (const char *)json.out.data);
-    err =
-        ok ? mri_file_write(j->fd, j->path, line.data, line.len, j->size, diag)
-           : no_memory(diag);
-    if (err == MR_OK) {
-        err = mri_file_sync(j->fd, j->path, diag);
-        j->size += line.len;
-    }
+    err = ok ? mri_store_log_add(&j->log, line.data, line.len, diag)
+             : no_memory(diag);
     if (err == MR_OK && !add_ref(j, ref)) {
         err = no_memory(diag);
     }
@@ -182,12 +170,17 @@ mri_journal_find(const mri_journal *j, const uint8_t plan_tag[16])
 }
 
 void
-mri_journal_close(mri_journal *j)
+mri_journal_close(mri_journal *j, bool remove)
 {
-    if (j->path != NULL) {
-        mri_file_drop(&j->fd);
+    const mri_store *store = j->log.store;
+
+    mri_store_log_close(&j->log);
+    if (remove && store != NULL) {
+        /* Should it stay: the next run finds nothing to do in it. */
+        mr_err err = mri_store_remove(store, NAME, NULL);
+
+        (void)err;
     }
-    mri_free(j->path);
     mri_free(j->done);
-    *j = (mri_journal){.fd = -1};
+    *j = (mri_journal){0};
 }

@@ -5,15 +5,14 @@
 #include <mri/alloc.h>
 #include <mri/dataset.h>
 #include <mri/error.h>
-#include <mri/file.h>
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define WINDOW 32 /* bytes on either side of a damage */
+#define FOLDER "quarantine"
+#define NAME FOLDER "/quarantine.jsonl"
 #define LIMIT ((uint64_t)1 << 32)
 
 static mr_err
@@ -141,36 +140,19 @@ by_key(const void *a, const void *b)
     return strcmp(((const mri_bad *)a)->key, ((const mri_bad *)b)->key);
 }
 
-static mr_err
-remove_store(const char *folder, const char *path, mr_diag *diag)
-{
-    if (mri_file_now()->unlink(path) != 0 && errno != ENOENT) {
-        mr_err err = mri_fail(diag, MRI_E_WRITE, MR_NOWHERE,
-                              "cannot remove: %s", strerror(errno));
-        mri_diag_in(diag, path);
-        return err;
-    }
-    (void)mri_file_now()->rmdir(folder);
-    return MR_OK;
-}
-
 mr_err
-mri_quarantine_store(const char *dir, mri_bad *list, uint64_t count,
+mri_quarantine_store(const mri_store *store, mri_bad *list, uint64_t count,
                      mr_diag *diag)
 {
-    char *folder = mri_path_join(dir, "quarantine");
-    char *path =
-        folder != NULL ? mri_path_join(folder, "quarantine.jsonl") : NULL;
     mri_bytes text = {0};
-    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+    mr_err err = MR_OK;
 
-    if (err == MR_OK && count == 0) {
-        err = remove_store(folder, path, diag);
-        goto done;
+    if (count == 0) {
+        err = mri_store_remove(store, NAME, diag);
+        mri_store_prune(store, FOLDER);
+        return err;
     }
-    if (err == MR_OK) {
-        qsort(list, (size_t)count, sizeof *list, by_key);
-    }
+    qsort(list, (size_t)count, sizeof *list, by_key);
     for (uint64_t i = 0; err == MR_OK && i < count; i++) {
         mri_json j = {0};
         const char *line;
@@ -183,15 +165,29 @@ mri_quarantine_store(const char *dir, mri_bad *list, uint64_t count,
         mri_json_release(&j);
     }
     if (err == MR_OK) {
-        err = mri_dir_make(folder, diag);
+        err = mri_store_put(store, NAME, &text, MRI_PUT_REPLACE, diag);
     }
-    if (err == MR_OK) {
-        err = mri_file_put(path, text.data, text.len, MRI_PUT_REPLACE, diag);
-    }
-done:
     mri_bytes_release(&text);
-    mri_free(folder);
-    mri_free(path);
+    return err;
+}
+
+static mr_err
+load_text(mri_bytes *b, const char *dataset, mr_diag *diag)
+{
+    mri_store store;
+    bool there = false;
+    mr_err err = mri_store_open(&store, dataset, diag);
+
+    if (err == MR_OK) {
+        err = mri_store_has(&store, NAME, &there, diag);
+    }
+    if (err == MR_OK && there) { /* else nothing was ever refused */
+        err = mri_store_load(&store, NAME, LIMIT, b, diag);
+    }
+    if (err == MR_OK && !mri_bytes_add(b, "", 1)) {
+        err = no_memory(diag);
+    }
+    mri_store_close(&store);
     return err;
 }
 
@@ -199,22 +195,11 @@ mr_err
 mri_quarantine_load(const char *dataset, mri_bad **list, uint64_t *count,
                     mr_diag *diag)
 {
-    char *path = mri_path_join(dataset, "quarantine/quarantine.jsonl");
     mri_bytes b = {0};
-    mr_err err = path != NULL ? MR_OK : no_memory(diag);
+    mr_err err = load_text(&b, dataset, diag);
 
     *list = NULL;
     *count = 0;
-    if (err == MR_OK && access(path, F_OK) != 0) {
-        mri_free(path);
-        return MR_OK; /* nothing was ever refused */
-    }
-    if (err == MR_OK) {
-        err = mri_file_load(path, LIMIT, &b, diag);
-    }
-    if (err == MR_OK && !mri_bytes_add(&b, "", 1)) {
-        err = no_memory(diag);
-    }
     for (char *line = (char *)b.data; err == MR_OK && *line != '\0';) {
         char *next = line + strcspn(line, "\n");
         mri_bad *grown = mri_resize(*list, (size_t)*count + 1, sizeof *grown);
@@ -235,12 +220,14 @@ mri_quarantine_load(const char *dataset, mri_bad **list, uint64_t *count,
         line = next;
     }
     if (err != MR_OK) {
+        char *path = mri_path_join(dataset, NAME);
+
         mri_diag_in(diag, path);
+        mri_free(path);
         mri_bad_list_free(*list, *count);
         *list = NULL;
         *count = 0;
     }
     mri_bytes_release(&b);
-    mri_free(path);
     return err;
 }

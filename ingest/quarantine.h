@@ -7,6 +7,7 @@
 
 #include <mri/ingest.h>
 #include <mri/json.h>
+#include <mri/store.h>
 
 /* Up to 64 bytes around `at`, as hex; NULL if there are none. mri_free. */
 char *mri_bad_window(const uint8_t *data, size_t len, uint64_t at);
@@ -19,10 +20,10 @@ MR_USE_RESULT mr_err mri_bad_parse(mri_bad *bad, const char *json,
 void mri_bad_release(mri_bad *bad);
 
 /*
- * Replace quarantine/quarantine.jsonl below `dir` by `list`, sorted by key;
+ * Replace quarantine/quarantine.jsonl by `list`, sorted by key;
  * an empty list removes the file and its folder.
  */
-MR_USE_RESULT mr_err mri_quarantine_store(const char *dir, mri_bad *list,
+MR_USE_RESULT mr_err mri_quarantine_store(const mri_store *store, mri_bad *list,
                                           uint64_t count, mr_diag *diag);
 
 #endif

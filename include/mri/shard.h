@@ -41,27 +41,30 @@ typedef struct mri_shard_ref {
 } mri_shard_ref;
 
 /*
- * Begin a shard under `temp_dir` (a dot-name until it is finished).
+ * Begin a shard of the dataset at `dir`; nothing of it can be seen until it is
+ * finished.
  * errors  MR_EIO, MR_ENOMEM
  */
-MR_USE_RESULT mr_err mri_shard_begin(mri_shard_writer **out,
-                                     const char *temp_dir,
+MR_USE_RESULT mr_err mri_shard_begin(mri_shard_writer **out, const char *dir,
                                      const uint8_t plan_tag[16],
                                      const mri_schema *schema, mr_diag *diag);
 MR_USE_RESULT mr_err mri_shard_add(mri_shard_writer *w, const mri_encoded *e,
                                    mr_diag *diag);
 /*
- * Write foot and tails, sync, and give the file its name
- * shards_dir/ab/<id>.mrs. A shard without samples is not written: ref->samples
- * is 0 then.
+ * Write foot and tails and give the file its name, shards/ab/<id>.mrs: then it
+ * is durable. A shard without samples is not written: ref->samples is 0 then.
  */
-MR_USE_RESULT mr_err mri_shard_finish(mri_shard_writer *w,
-                                      const char *shards_dir,
-                                      mri_shard_ref *ref, mr_diag *diag);
+MR_USE_RESULT mr_err mri_shard_finish(mri_shard_writer *w, mri_shard_ref *ref,
+                                      mr_diag *diag);
 /* Ends the writer; what was not finished leaves nothing. NULL is accepted. */
 void mri_shard_close_writer(mri_shard_writer *w);
 
-/* shards/ab/<id>.mrs below `dir`; mri_free. NULL: no memory. */
+/* shards/ab/<id>.mrs. */
+typedef struct mri_shard_file {
+    char name[64];
+} mri_shard_file;
+mri_shard_file mri_shard_name(const uint8_t id[16]);
+/* The same below `dir`; mri_free. NULL: no memory. */
 char *mri_shard_path(const char *dir, const uint8_t id[16]);
 
 /* Reading a single shard, as `inspect` and `verify` do. */

@@ -112,7 +112,7 @@ make(const char *dir, uint32_t count, uint32_t bytes)
              k < count && k < (i + 1) * SHARD_SAMPLES; k++) {
             add_record(w, k, data, bytes);
         }
-        bench_must(mri_shard_finish(w, dir, &refs[i], &diag), &diag);
+        bench_must(mri_shard_finish(w, &refs[i], &diag), &diag);
         mri_shard_close_writer(w);
     }
     commit(dir, refs, shards);

@@ -168,7 +168,7 @@ write_shard(const char *dir, const flip_how *how, uint32_t rest,
     for (unsigned i = 0; i < SAMPLES; i++) {
         add_sample(w, how, i, rest);
     }
-    must(mri_shard_finish(w, dir, ref, &d), &d);
+    must(mri_shard_finish(w, ref, &d), &d);
     mri_shard_close_writer(w);
 }
 

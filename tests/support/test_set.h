@@ -183,7 +183,7 @@ set_make(set *s, set_kind kind, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         assert_ok(set_add(s, i, w, &d), &d);
     }
-    assert_ok(mri_shard_finish(w, s->dir, &ref, &d), &d);
+    assert_ok(mri_shard_finish(w, &ref, &d), &d);
     mri_shard_close_writer(w);
     assert_ok(mri_dataset_commit(&c, &generation, &d), &d);
 }
