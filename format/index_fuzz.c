@@ -83,6 +83,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static mri_bytes file;
     static fuzz_file place;
+    static mri_store store; /* of all files there are */
+    const char *path;
     mr_diag diag = {0};
     uint8_t hash[16];
     mri_index x;
@@ -90,9 +92,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1) {
         return 0;
     }
+    if (store.root == NULL) {
+        hold(mri_store_open(&store, "/", &diag) == MR_OK);
+    }
     make_file(&file, hash, data, size);
+    path = fuzz_put(&place, file.data, file.len);
     fuzz_begin();
-    if (fuzz_ok(mri_index_open(&x, fuzz_put(&place, file.data, file.len), hash,
+    if (fuzz_ok(mri_index_open(&x, &store, path + 1, hash,
                                (data[0] & FUZZ_MAP) != 0, &diag),
                 &diag)) {
         visit(&x);

@@ -12,6 +12,7 @@
 
 static char dir[64];
 static int fd = -1;
+static mri_store store;
 
 static void
 make_folder(void)
@@ -27,6 +28,7 @@ make_folder(void)
     (void)snprintf(path, sizeof path, "%s/journal/shards.jsonl", dir);
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     hold(fd >= 0);
+    hold(mri_store_open(&store, dir, NULL) == MR_OK);
 }
 
 int
@@ -51,13 +53,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hold(ftruncate(fd, 0) == 0 &&
          pwrite(fd, p, size - 1, 0) == (ssize_t)(size - 1));
     fuzz_begin();
-    if (fuzz_ok(mri_journal_open(&j, dir, &diag), &diag)) {
+    if (fuzz_ok(mri_journal_open(&j, &store, &diag), &diag)) {
         hold(j.count <= lines);
         for (size_t i = 0; i < j.count; i++) {
             hold(mri_journal_find(&j, j.done[i].plan_tag) != NULL);
         }
     }
-    mri_journal_close(&j);
+    mri_journal_close(&j, false);
     fuzz_end((64 << 10) + 64 * size);
     free(p);
     return 0;

@@ -138,7 +138,7 @@ fuzz_set_write(const char *dir, mri_shard_ref *ref, mr_diag *diag)
         err = fuzz_set_add(w, i, diag);
     }
     if (err == MR_OK) {
-        err = mri_shard_finish(w, dir, ref, diag);
+        err = mri_shard_finish(w, ref, diag);
     }
     mri_shard_close_writer(w);
     return err == MR_OK ? mri_dataset_commit(&c, &generation, diag) : err;
