@@ -7,7 +7,7 @@
 
 #include "chunk.h"
 #include "meta.h"
-#include "moments.h"
+#include "survey.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
@@ -85,14 +85,39 @@ add_piece(mri_encoded *e, const mri_piece *piece, const uint8_t *payload)
     return true;
 }
 
-/* Pack chunk `index` of a grid; `first` is the sample's number of its first. */
+/* What is at hand while a field is cut into chunks. */
+typedef struct cutting {
+    const mri_grid_row *g;
+    const uint8_t *pixels;
+    mri_survey survey;
+    mri_bytes chunk, packed; /* working memory */
+    mri_bytes labels;        /* in the order of the file */
+} cutting;
+
+/* Statistics of a chunk that is in the cache now. */
 static bool
-encode_chunk(mri_encoded *e, const mri_grid_row *g, const uint8_t *pixels,
-             uint64_t index, mri_bytes work[2])
+survey_chunk(mri_encoded *e, cutting *c, uint32_t at, const mr_box *box,
+             const uint8_t *raw)
 {
+    mri_stat_row *row = &e->stats[at];
+    uint64_t first = c->labels.len / sizeof(mri_label_row);
+
+    if (!mri_survey_add(&c->survey, box, raw) ||
+        !mri_survey_stat(&c->survey, box, raw, row, &c->labels)) {
+        return false;
+    }
+    row->first_label = first;
+    return true;
+}
+
+/* Pack chunk `index` of a grid. */
+static bool
+encode_chunk(mri_encoded *e, cutting *c, uint64_t index)
+{
+    const mri_grid_row *g = c->g;
     unsigned element = (unsigned)mr_dtype_bytes((mr_dtype)g->dtype);
     uint32_t at = (uint32_t)(g->first_chunk + index);
-    const uint8_t *raw = pixels;
+    const uint8_t *raw = c->pixels;
     mri_chunk_row *row = &e->chunks[at];
     mri_packed packed;
     mr_box box;
@@ -101,14 +126,15 @@ encode_chunk(mri_encoded *e, const mri_grid_row *g, const uint8_t *pixels,
     mri_chunk_box(g, index, &box);
     bytes = mri_box_len(&box, g->ndim) * element;
     if (bytes != mri_grid_bytes(g)) {
-        work[0].len = 0;
-        if (!mri_bytes_reserve(&work[0], (size_t)bytes)) {
+        c->chunk.len = 0;
+        if (!mri_bytes_reserve(&c->chunk, (size_t)bytes)) {
             return false;
         }
-        mri_chunk_gather(work[0].data, pixels, g, &box);
-        raw = work[0].data;
+        mri_chunk_gather(c->chunk.data, c->pixels, g, &box);
+        raw = c->chunk.data;
     }
-    if (!mri_chunk_pack(&packed, raw, (uint32_t)bytes, element, &work[1])) {
+    if (!survey_chunk(e, c, at, &box, raw) ||
+        !mri_chunk_pack(&packed, raw, (uint32_t)bytes, element, &c->packed)) {
         return false;
     }
     *row = (mri_chunk_row){.file_off = packed.value,
@@ -132,22 +158,37 @@ encode_chunk(mri_encoded *e, const mri_grid_row *g, const uint8_t *pixels,
                      packed.stored);
 }
 
-static mr_err
-encode_array(mri_encoded *e, const mri_grid_row *g, const uint8_t *pixels,
-             mr_diag *diag)
+/* The labels of the chunks, now in the order of their rows. */
+static bool
+settle_labels(mri_encoded *e, const cutting *c)
 {
-    uint64_t n = mri_grid_chunks(g);
-    mri_bytes work[2] = {{0}};
-    uint64_t *order;
-    bool ok = mri_chunk_morton(g, &order);
+    const mri_label_row *from = (const void *)c->labels.data;
+    uint64_t n = mri_grid_chunks(c->g);
+    bool ok = true;
 
     for (uint64_t i = 0; ok && i < n; i++) {
-        ok = encode_chunk(e, g, pixels, order[i], work);
+        mri_stat_row *row = &e->stats[c->g->first_chunk + i];
+        const mri_label_row *mine =
+            row->labels != 0 ? from + row->first_label : NULL;
+
+        row->first_label = mri_label_rows(e);
+        ok = mri_bytes_add(&e->labels, mine, row->labels * sizeof *mine);
+    }
+    return ok;
+}
+
+static bool
+encode_array(mri_encoded *e, cutting *c)
+{
+    uint64_t n = mri_grid_chunks(c->g);
+    uint64_t *order;
+    bool ok = mri_chunk_morton(c->g, &order);
+
+    for (uint64_t i = 0; ok && i < n; i++) {
+        ok = encode_chunk(e, c, order[i]);
     }
     mri_free(order);
-    mri_bytes_release(&work[0]);
-    mri_bytes_release(&work[1]);
-    return ok ? MR_OK : no_memory(diag);
+    return ok && settle_labels(e, c);
 }
 
 static mr_err
@@ -164,6 +205,7 @@ encode_verbatim(mri_encoded *e, const mri_grid_row *g,
                         "verbatim",
                         (unsigned long long)field->verbatim_bytes);
     }
+    e->stats[at].first_label = mri_label_rows(e);
     e->chunks[at] =
         (mri_chunk_row){.stored_len = (uint32_t)field->verbatim_bytes,
                         .raw_len = (uint32_t)field->verbatim_bytes,
@@ -192,6 +234,9 @@ fill_grid(mri_grid_row *g, const mri_field_in *field)
         (field->geometry->slope != 1 || field->geometry->inter != 0)) {
         g->flags = MRI_GRID_SCALED;
     }
+    if (field->label && field->encoding == MR_ENC_CHUNKS) {
+        g->flags |= MRI_GRID_LABEL;
+    }
     if (field->encoding == MR_ENC_CHUNKS) {
         mri_chunk_shape(g, field->geometry != NULL ? field->geometry->spacing
                                                    : NULL);
@@ -200,29 +245,75 @@ fill_grid(mri_grid_row *g, const mri_field_in *field)
     }
 }
 
-static bool
-add_moments(mri_encoded *e, uint32_t grid, const mri_field_in *field)
+/* The first label field that lies over field `i`. */
+static mri_cover
+cover_of(const mri_encoded *e, const mri_sample_in *sample, uint32_t i)
 {
-    const mri_grid_row *g = &e->grids[grid];
-    double slope = field->geometry != NULL ? field->geometry->slope : 1;
-    double inter = field->geometry != NULL ? field->geometry->inter : 0;
-
-    for (uint32_t c = 0; field->pixels != NULL && c < mri_channels_of(g); c++) {
-        if (!grow(&e->moments, e->moment_count, sizeof *e->moments)) {
-            return false;
+    for (uint32_t k = 0; k < e->grid_count; k++) {
+        if (mri_cover_fits(&e->grids[k], &e->grids[i])) {
+            return (mri_cover){&e->grids[k], sample->fields[k].pixels};
         }
-        mri_moments_of(&e->moments[e->moment_count], g, field->pixels, c, slope,
-                       inter);
-        e->moments[e->moment_count].grid = grid;
-        e->moments[e->moment_count++].channel = c;
+    }
+    return (mri_cover){0};
+}
+
+/* A picture that is kept as a file is looked at as one chunk. */
+static bool
+survey_picture(cutting *c)
+{
+    mr_box whole = {{0}, {0}};
+
+    for (unsigned i = 0; i < c->g->ndim; i++) {
+        whole.size[i] = c->g->dims[i];
+    }
+    return mri_survey_add(&c->survey, &whole, c->pixels);
+}
+
+static bool
+add_moments(mri_encoded *e, uint32_t grid, const mri_survey *s)
+{
+    size_t n = (size_t)e->moment_count + s->channels;
+    mri_moment_row *grown = mri_resize(e->moments, n, sizeof *grown);
+
+    if (grown == NULL) {
+        return false;
+    }
+    e->moments = grown;
+    mri_survey_end(s, grown + e->moment_count);
+    for (; e->moment_count < n; e->moment_count++) {
+        grown[e->moment_count].grid = grid;
     }
     return true;
 }
 
+static bool
+encode_pixels(mri_encoded *e, uint32_t i, const mri_sample_in *sample)
+{
+    const mri_field_in *field = &sample->fields[i];
+    const mri_geometry *geometry = field->geometry;
+    mri_cover cover = cover_of(e, sample, i);
+    cutting c = {.g = &e->grids[i], .pixels = field->pixels};
+    bool ok =
+        mri_survey_begin(&c.survey, c.g, geometry != NULL ? geometry->slope : 1,
+                         geometry != NULL ? geometry->inter : 0, &cover);
+
+    if (ok) {
+        ok = field->encoding == MR_ENC_CHUNKS ? encode_array(e, &c)
+                                              : survey_picture(&c);
+    }
+    ok = ok && add_moments(e, i, &c.survey);
+    mri_survey_release(&c.survey);
+    mri_bytes_release(&c.chunk);
+    mri_bytes_release(&c.packed);
+    mri_bytes_release(&c.labels);
+    return ok;
+}
+
 static mr_err
-encode_field(mri_encoded *e, uint32_t i, const mri_field_in *field,
+encode_field(mri_encoded *e, uint32_t i, const mri_sample_in *sample,
              mr_diag *diag)
 {
+    const mri_field_in *field = &sample->fields[i];
     mri_grid_row *g = &e->grids[i];
     const void *hashed =
         field->pixels != NULL ? field->pixels : (const void *)field->verbatim;
@@ -232,11 +323,11 @@ encode_field(mri_encoded *e, uint32_t i, const mri_field_in *field,
         hashed,
         (size_t)(field->pixels != NULL ? bytes : field->verbatim_bytes));
     e->raw_bytes += bytes;
-    if (!add_moments(e, i, field)) {
+    if (field->pixels != NULL && !encode_pixels(e, i, sample)) {
         return no_memory(diag);
     }
     return field->encoding == MR_ENC_CHUNKS
-               ? encode_array(e, g, field->pixels, diag)
+               ? MR_OK
                : encode_verbatim(e, g, field, diag);
 }
 
@@ -267,7 +358,14 @@ lay_out(mri_encoded *e, const mri_sample_in *sample, mr_diag *diag)
     }
     e->chunk_count = (uint32_t)chunks;
     e->chunks = mri_alloc(e->chunk_count, sizeof *e->chunks);
-    return e->chunks != NULL ? MR_OK : no_memory(diag);
+    e->stats = mri_alloc(e->chunk_count, sizeof *e->stats);
+    return e->chunks != NULL && e->stats != NULL ? MR_OK : no_memory(diag);
+}
+
+size_t
+mri_label_rows(const mri_encoded *e)
+{
+    return e->labels.len / sizeof(mri_label_row);
 }
 
 /* What the sample looks like to a stream: its fields' hashes and its class. */
@@ -306,7 +404,7 @@ mri_encode(mri_encoded **out, const mri_sample_in *sample, mr_diag *diag)
     }
     err = lay_out(e, sample, diag);
     for (uint32_t i = 0; err == MR_OK && i < e->grid_count; i++) {
-        err = encode_field(e, i, &sample->fields[i], diag);
+        err = encode_field(e, i, sample, diag);
     }
     if (err == MR_OK && !mri_meta_pack_fields(&e->meta, sample)) {
         err = no_memory(diag);
@@ -334,7 +432,9 @@ mri_encoded_free(mri_encoded *e)
     mri_free(e->grids);
     mri_free(e->chunks);
     mri_free(e->moments);
+    mri_free(e->stats);
     mri_free(e->pieces);
+    mri_bytes_release(&e->labels);
     mri_bytes_release(&e->payload);
     mri_bytes_release(&e->meta);
     mri_free(e);

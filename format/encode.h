@@ -26,13 +26,17 @@ struct mri_encoded {
     uint32_t chunk_count;
     mri_moment_row *moments; /* .grid counts within the sample */
     uint32_t moment_count;
-    mri_piece *pieces; /* in the order of the file */
+    mri_stat_row *stats; /* [chunk_count] .first_label within the sample */
+    mri_bytes labels;    /* mri_label_row, in the order of the chunks */
+    mri_piece *pieces;   /* in the order of the file */
     uint32_t piece_count;
     mri_bytes payload;
     mri_bytes meta; /* PbMeta without its rows */
     uint64_t raw_bytes;
 };
 
+/* Rows in labels. */
+size_t mri_label_rows(const mri_encoded *e);
 /* The content hash of its row; class_name may be NULL. 0: no memory. */
 uint64_t mri_content_of(const mri_encoded *e, const char *class_name);
 

@@ -166,7 +166,9 @@ static const struct {
              {MRI_TABLE_GRIDS, MRI_GRID_ROW},
              {MRI_TABLE_CHUNKS, MRI_CHUNK_ROW},
              {MRI_TABLE_MOMENTS, MRI_MOMENT_ROW},
-             {MRI_TABLE_SCHEMA, 1}};
+             {MRI_TABLE_SCHEMA, 1},
+             {MRI_TABLE_STATS, MRI_STAT_ROW},
+             {MRI_TABLE_LABELS, MRI_LABEL_ROW}};
 
 static mr_err
 check_known_tables(const mri_foot *foot, const mri_tail *tail, mr_diag *diag)

@@ -173,6 +173,8 @@ mri_meta_pack_rows(mri_bytes *out, const mri_meta_rows *rows)
     pb.grid_rows = binary(rows->grids, rows->grid_bytes);
     pb.chunk_rows = binary(rows->chunks, rows->chunk_bytes);
     pb.moment_rows = binary(rows->moments, rows->moment_bytes);
+    pb.stat_rows = binary(rows->stats, rows->stat_bytes);
+    pb.label_rows = binary(rows->labels, rows->label_bytes);
     pb.row = rows->row;
     return mri_pb_pack(out, &pb.base);
 }

@@ -31,8 +31,8 @@ bool mri_pb_pack(mri_bytes *out, const ProtobufCMessage *message);
 
 /* The meta frame of a sample, all but its rows. */
 typedef struct mri_meta_rows {
-    const uint8_t *grids, *chunks, *moments;
-    size_t grid_bytes, chunk_bytes, moment_bytes;
+    const uint8_t *grids, *chunks, *moments, *stats, *labels;
+    size_t grid_bytes, chunk_bytes, moment_bytes, stat_bytes, label_bytes;
     uint64_t row;
 } mri_meta_rows;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * moments.h - one pass over a field: count, range, sum, sum of squares.
+ * moments.h - count, range, sum and sum of squares of numbers that pass by.
  */
 #ifndef MRI_MOMENTS_H
 #define MRI_MOMENTS_H
@@ -8,15 +8,28 @@
 #include "rows.h"
 
 /*
- * Moments of `channel` of a row-major field, over physical values; elements
- * that are NaN or infinite are counted apart. Integers are summed exactly.
- *
- * bound   |mean - exact| <= 1e-6 (|mean| + std) and the same for std, any
- *         field (settled rule 21a; moments_test.c)
+ * Numbers so far. Sums are held in two parts, the second being what rounding
+ * took from the first, so that the order in which chunks come does not show.
  */
-void mri_moments_of(mri_moment_row *out, const mri_grid_row *g,
-                    const void *pixels, uint32_t channel, double slope,
-                    double inter);
+typedef struct mri_tally {
+    uint64_t count, nonzero, non_finite;
+    double low, high; /* of the nonzero ones */
+    double sum[2], squares[2];
+} mri_tally;
+
+void mri_tally_init(mri_tally *t);
+void mri_tally_add(mri_tally *t, const double *v, size_t n);
+/* Of the finite numbers, and of those that are not zero. */
+void mri_tally_end(const mri_tally *t, mr_moments *all, mr_moments *nonzero);
+
+/* Elements of one channel of a row-major array: `runs` runs of `length`
+ * elements, `step` apart within a run, `jump` from run to run. */
+typedef struct mri_lanes {
+    uint64_t first, runs, length, step, jump;
+} mri_lanes;
+/* `channel` counts along C of these dims; without C there is channel 0. */
+mri_lanes mri_lanes_of(const char *axes, unsigned ndim, const uint64_t *dims,
+                       uint32_t channel);
 
 /* Channels: the length of axis C, or 1. */
 uint32_t mri_channels_of(const mri_grid_row *g);

@@ -160,6 +160,44 @@ mri_moment_row_get(mri_moment_row *row, const uint8_t *from)
     moments_get(&row->foreground, from + 96);
 }
 
+void
+mri_stat_row_put(uint8_t *to, const mri_stat_row *row)
+{
+    mri_put64(to, row->min);
+    mri_put64(to + 8, row->max);
+    mri_put64(to + 16, row->first_label);
+    mri_put32(to + 24, row->nonzero);
+    mri_put32(to + 28, row->nan);
+    mri_put32(to + 32, row->labels);
+    mri_put32(to + 36, row->flags);
+}
+
+void
+mri_stat_row_get(mri_stat_row *row, const uint8_t *from)
+{
+    row->min = mri_get64(from);
+    row->max = mri_get64(from + 8);
+    row->first_label = mri_get64(from + 16);
+    row->nonzero = mri_get32(from + 24);
+    row->nan = mri_get32(from + 28);
+    row->labels = mri_get32(from + 32);
+    row->flags = mri_get32(from + 36);
+}
+
+void
+mri_label_row_put(uint8_t *to, const mri_label_row *row)
+{
+    mri_put64(to, row->value);
+    mri_put64(to + 8, row->count);
+}
+
+void
+mri_label_row_get(mri_label_row *row, const uint8_t *from)
+{
+    row->value = mri_get64(from);
+    row->count = mri_get64(from + 8);
+}
+
 uint64_t
 mri_grid_chunks(const mri_grid_row *g)
 {

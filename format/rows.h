@@ -13,7 +13,9 @@ enum {
     MRI_SAMPLE_ROW = 64,
     MRI_GRID_ROW = 96,
     MRI_CHUNK_ROW = 24,
-    MRI_MOMENT_ROW = 144
+    MRI_MOMENT_ROW = 144,
+    MRI_STAT_ROW = 40,
+    MRI_LABEL_ROW = 16
 };
 
 typedef enum mri_table {
@@ -21,7 +23,9 @@ typedef enum mri_table {
     MRI_TABLE_GRIDS = 2,
     MRI_TABLE_CHUNKS = 3,
     MRI_TABLE_MOMENTS = 4,
-    MRI_TABLE_SCHEMA = 5
+    MRI_TABLE_SCHEMA = 5,
+    MRI_TABLE_STATS = 6, /* a row for each of MRI_TABLE_CHUNKS */
+    MRI_TABLE_LABELS = 7
 } mri_table;
 
 typedef struct mri_sample_row {
@@ -37,7 +41,10 @@ typedef struct mri_sample_row {
     uint64_t key;         /* XXH3-64 of the key */
 } mri_sample_row;
 
-enum { MRI_GRID_SCALED = 1 }; /* slope, inter are not 1, 0: see the meta */
+enum {
+    MRI_GRID_SCALED = 1, /* slope, inter are not 1, 0: see the meta */
+    MRI_GRID_LABEL = 2   /* a label field, not an image */
+};
 
 typedef struct mri_grid_row {
     uint16_t field; /* in the schema */
@@ -68,6 +75,26 @@ typedef struct mri_moment_row {
     mr_moments all, nonzero, foreground;
 } mri_moment_row;
 
+enum {
+    MRI_STAT_MANY = 1,     /* too many values: none is counted */
+    MRI_LABELS_MAX = 4096, /* that a chunk's row counts */
+};
+
+/* What a chunk holds, as it is stored: no slope, no intercept. */
+typedef struct mri_stat_row {
+    uint64_t min, max;    /* integers: two's complement; else bits of an f64 */
+    uint64_t first_label; /* in the label table */
+    uint32_t nonzero;     /* NaN is not zero */
+    uint32_t nan;
+    uint32_t labels; /* distinct values, ascending; 0 if they are not counted */
+    uint32_t flags;
+} mri_stat_row;
+
+typedef struct mri_label_row {
+    uint64_t value; /* as min and max */
+    uint64_t count;
+} mri_label_row;
+
 void mri_sample_row_put(uint8_t *to, const mri_sample_row *row);
 void mri_sample_row_get(mri_sample_row *row, const uint8_t *from);
 void mri_grid_row_put(uint8_t *to, const mri_grid_row *row);
@@ -76,6 +103,10 @@ void mri_chunk_row_put(uint8_t *to, const mri_chunk_row *row);
 void mri_chunk_row_get(mri_chunk_row *row, const uint8_t *from);
 void mri_moment_row_put(uint8_t *to, const mri_moment_row *row);
 void mri_moment_row_get(mri_moment_row *row, const uint8_t *from);
+void mri_stat_row_put(uint8_t *to, const mri_stat_row *row);
+void mri_stat_row_get(mri_stat_row *row, const uint8_t *from);
+void mri_label_row_put(uint8_t *to, const mri_label_row *row);
+void mri_label_row_get(mri_label_row *row, const uint8_t *from);
 
 /* Chunks of a grid; 0 if dims or chunk cannot be (then it is damaged). */
 uint64_t mri_grid_chunks(const mri_grid_row *g);

@@ -124,6 +124,38 @@ read_moments(mri_encoded *e, const Mri__PbMeta *pb)
     return false;
 }
 
+/* What its chunks hold; labels are numbered within the sample. */
+static bool
+read_stats(mri_encoded *e, const Mri__PbMeta *pb)
+{
+    size_t labels = pb->label_rows.len / MRI_LABEL_ROW, next = 0;
+    mri_label_row label;
+    uint64_t first = 0;
+
+    if (pb->stat_rows.len != (size_t)e->chunk_count * MRI_STAT_ROW ||
+        pb->label_rows.len % MRI_LABEL_ROW != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < e->chunk_count; i++) {
+        mri_stat_row *row = &e->stats[i];
+
+        mri_stat_row_get(row, pb->stat_rows.data + (size_t)i * MRI_STAT_ROW);
+        first = i == 0 ? row->first_label : first;
+        row->first_label -= first;
+        if (row->first_label != next || row->labels > labels - next) {
+            return false;
+        }
+        next += row->labels;
+    }
+    for (size_t i = 0; i < labels; i++) {
+        mri_label_row_get(&label, pb->label_rows.data + i * MRI_LABEL_ROW);
+        if (!mri_bytes_add(&e->labels, &label, sizeof label)) {
+            return false;
+        }
+    }
+    return next == labels;
+}
+
 static mr_err
 read_rows(mri_encoded *e, const Mri__PbMeta *pb, uint64_t at, mr_diag *diag)
 {
@@ -140,7 +172,10 @@ read_rows(mri_encoded *e, const Mri__PbMeta *pb, uint64_t at, mr_diag *diag)
     e->grids = mri_alloc(grids, sizeof *e->grids);
     e->chunks = mri_alloc(chunks, sizeof *e->chunks);
     e->moments = mri_alloc(moments, sizeof *e->moments);
-    if (e->grids == NULL || e->chunks == NULL || e->moments == NULL) {
+    e->stats = mri_alloc(chunks, sizeof *e->stats);
+    if (e->grids == NULL || e->chunks == NULL || e->moments == NULL ||
+        e->stats == NULL ||
+        !mri_bytes_reserve(&e->labels, pb->label_rows.len)) {
         return no_memory(diag);
     }
     e->grid_count = (uint32_t)grids;
@@ -150,8 +185,9 @@ read_rows(mri_encoded *e, const Mri__PbMeta *pb, uint64_t at, mr_diag *diag)
         mri_chunk_row_get(&e->chunks[i],
                           pb->chunk_rows.data + i * MRI_CHUNK_ROW);
     }
-    return read_grids(e, pb) && read_moments(e, pb) ? MR_OK
-                                                    : contradicts(at, diag);
+    return read_grids(e, pb) && read_moments(e, pb) && read_stats(e, pb)
+               ? MR_OK
+               : contradicts(at, diag);
 }
 
 /* The sample as the only one of a shard, so that the ordinary reader with all
@@ -178,6 +214,8 @@ open_alone(mri_shard *s, mri_bytes *foot, const mri_body *b,
         {MRI_TABLE_CHUNKS, MRI_CHUNK_ROW, e->chunk_count, pb->chunk_rows.data},
         {MRI_TABLE_MOMENTS, MRI_MOMENT_ROW, 0, NULL},
         {MRI_TABLE_SCHEMA, 1, 0, NULL},
+        {MRI_TABLE_STATS, MRI_STAT_ROW, 0, NULL},
+        {MRI_TABLE_LABELS, MRI_LABEL_ROW, 0, NULL},
     };
     ok = ok && mri_foot_build(foot, &s->tail, b->file.size, tables,
                               MRI_COUNT(tables));
@@ -288,8 +326,8 @@ take_meta(mri_encoded *e, const Mri__PbMeta *pb)
 {
     Mri__PbMeta cut = *pb;
 
-    cut.grid_rows = cut.chunk_rows = cut.moment_rows =
-        (ProtobufCBinaryData){0, NULL};
+    cut.grid_rows = cut.chunk_rows = cut.moment_rows = cut.stat_rows =
+        cut.label_rows = (ProtobufCBinaryData){0, NULL};
     cut.row = 0;
     return mri_pb_pack(&e->meta, &cut.base);
 }

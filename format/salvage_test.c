@@ -108,6 +108,7 @@ fill_volume(mri_field_in *fields, inputs *in, mri_geometry *geometry)
 {
     for (int k = 0; k < 2; k++) {
         fields[k].name = (uint16_t)k;
+        fields[k].label = k == 1;
         fields[k].dtype = k == 0 ? MR_I16 : MR_U8;
         fields[k].ndim = 3;
         memcpy(fields[k].axes, "ZYX", 3);
@@ -174,6 +175,7 @@ add_sample(mri_shard_writer *w, unsigned i, mr_diag *diag)
     } else if (i % 4 == 3) { /* bytes first: they have no statistics */
         fields[1] = fields[0];
         fields[1].name = 1;
+        fields[1].label = true;
         fill_verbatim(&fields[0], &in, false);
     }
     mri_uid_of(s.uid, s.key, source.sha256, 1);
@@ -644,7 +646,7 @@ with_both_tails_gone_the_foot_is_found(void **state)
     try_alone(&t, p, im->bytes.len - MRI_TAIL_SPAN);
     all_accounted(&t);
     /* and names what a damage in front of it took */
-    memset(p + im->foot_off - 64, 0, 64);
+    memset(p + im->foot_off - 64, 0xA5, 64);
     try_alone(&t, p, im->bytes.len);
     assert_int_equal(t.got.saved, PER_SHARD - 1);
     all_accounted(&t);

@@ -85,6 +85,7 @@ sample_of(unsigned i, mri_field_in fields[2], mri_geometry *geometry)
     } else if (i % 3 == 1) {
         for (int k = 0; k < 2; k++) {
             fields[k].name = (uint16_t)k;
+            fields[k].label = k == 1;
             fields[k].dtype = k == 0 ? MR_I16 : MR_U8;
             fields[k].ndim = 3;
             memcpy(fields[k].axes, "ZYX", 3);

@@ -11,6 +11,7 @@
 #include "frame.h"
 #include "prove.h"
 #include "shard_read.h"
+#include "shard_stats.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
@@ -30,6 +31,7 @@ typedef struct verifier {
     size_t bad_count;
     mr_scratch *scratch;
     mri_bytes pixels;
+    mri_stat_proof stats;
 } verifier;
 
 /* Which sample owns an offset of the body: the first whose meta frame does not
@@ -207,6 +209,25 @@ rows_agree(const verifier *v, mri_table table, uint64_t first,
     return true;
 }
 
+/* The same for the rows of its chunks and for the labels that they count. */
+static bool
+stats_agree(const verifier *v, uint64_t first_chunk, const Mri__PbMeta *pb)
+{
+    mri_stat_row first = {0};
+
+    if (pb->stat_rows.len / MRI_STAT_ROW !=
+        pb->chunk_rows.len / MRI_CHUNK_ROW) {
+        return false;
+    }
+    if (pb->stat_rows.len >= MRI_STAT_ROW) {
+        mri_stat_row_get(&first, pb->stat_rows.data);
+    }
+    return rows_agree(v, MRI_TABLE_STATS, first_chunk, &pb->stat_rows,
+                      MRI_STAT_ROW) &&
+           rows_agree(v, MRI_TABLE_LABELS, first.first_label, &pb->label_rows,
+                      MRI_LABEL_ROW);
+}
+
 /* The first moment row of a grid; rows are sorted, a missing one is the end. */
 static uint64_t
 first_moment(const verifier *v, uint32_t grid)
@@ -253,6 +274,7 @@ check_meta(verifier *v, uint32_t row, const mri_sample_row *sample,
                     MRI_CHUNK_ROW) ||
         !rows_agree(v, MRI_TABLE_MOMENTS, first_moment(v, sample->first_grid),
                     &pb->moment_rows, MRI_MOMENT_ROW) ||
+        !stats_agree(v, g.first_chunk, pb) ||
         mri_xxh3(pb->key, strlen(pb->key)) != sample->key ||
         mri_group_hash(pb->group) != sample->group) {
         err = mri_fail(diag, MRI_E_SHARD_DAMAGED, sample->meta_off,
@@ -322,6 +344,24 @@ told(const verifier *v, uint64_t from, uint64_t to)
     return false;
 }
 
+/* Its values, then what is said of them. */
+static mr_err
+check_field(verifier *v, const mri_sample_row *sample, uint32_t i,
+            mr_diag *diag)
+{
+    mri_grid_row g;
+    mr_err err = mri_shard_grid(v->shard, sample, i, &g, diag);
+
+    if (err == MR_OK) {
+        err = mri_shard_prove(v->shard, &g, &v->pixels, v->scratch, diag);
+    }
+    if (err == MR_OK && g.encoding == MR_ENC_CHUNKS) {
+        err = mri_shard_prove_stats(v->shard, sample, i, v->pixels.data,
+                                    &v->stats, v->scratch, diag);
+    }
+    return err;
+}
+
 static void
 check_samples(verifier *v)
 {
@@ -329,18 +369,13 @@ check_samples(verifier *v)
 
     for (uint32_t row = 0; row < mri_shard_samples(v->shard); row++) {
         mri_sample_row sample;
-        mri_grid_row g;
         mr_diag diag = {0};
         mr_err err = mri_shard_sample(v->shard, row, &sample, &diag);
 
         if (err == MR_OK && !told(v, from, sample.meta_off)) {
             err = check_meta(v, row, &sample, &diag);
             for (uint32_t i = 0; err == MR_OK && i < sample.n_grid; i++) {
-                err = mri_shard_grid(v->shard, &sample, i, &g, &diag);
-                if (err == MR_OK) {
-                    err = mri_shard_prove(v->shard, &g, &v->pixels, v->scratch,
-                                          &diag);
-                }
+                err = check_field(v, &sample, i, &diag);
             }
         }
         if (err != MR_OK) {
@@ -400,6 +435,7 @@ verify_open(verifier *v, const mri_store *store, const mri_shard_ref *expect,
               : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     mr_scratch_close(v->scratch);
     mri_bytes_release(&v->pixels);
+    mri_stat_proof_release(&v->stats);
     mri_free(v->bad);
     mri_shard_close(v->shard);
     mri_object_close(&v->file);

@@ -24,7 +24,7 @@ struct mri_shard_writer {
     mri_bytes pending; /* not yet written */
     uint64_t ordinal;  /* of the next frame */
     uint64_t raw_bytes;
-    mri_bytes samples, grids, chunks, moments, schema;
+    mri_bytes samples, grids, chunks, moments, schema, stats, labels;
 };
 
 static mr_err
@@ -161,6 +161,29 @@ write_pieces(mri_shard_writer *w, const mri_encoded *e, mri_chunk_row *rows,
     return MR_OK;
 }
 
+static bool
+add_stats(mri_shard_writer *w, const mri_encoded *e)
+{
+    uint64_t first_label = w->labels.len / MRI_LABEL_ROW;
+    uint8_t raw[MRI_STAT_ROW];
+    bool ok = true;
+
+    for (uint32_t i = 0; ok && i < e->chunk_count; i++) {
+        mri_stat_row s = e->stats[i];
+
+        s.first_label += first_label;
+        mri_stat_row_put(raw, &s);
+        ok = mri_bytes_add(&w->stats, raw, MRI_STAT_ROW);
+    }
+    for (size_t i = 0; ok && i < mri_label_rows(e); i++) {
+        const mri_label_row *label = (const void *)e->labels.data;
+
+        mri_label_row_put(raw, &label[i]);
+        ok = mri_bytes_add(&w->labels, raw, MRI_LABEL_ROW);
+    }
+    return ok;
+}
+
 /* The sample's rows as they will stand in the foot, at the tables' ends. */
 static bool
 add_rows(mri_shard_writer *w, const mri_encoded *e, const mri_chunk_row *chunks)
@@ -188,7 +211,7 @@ add_rows(mri_shard_writer *w, const mri_encoded *e, const mri_chunk_row *chunks)
         mri_moment_row_put(raw, &m);
         ok = mri_bytes_add(&w->moments, raw, MRI_MOMENT_ROW);
     }
-    return ok;
+    return ok && add_stats(w, e);
 }
 
 /* The closing frame repeats the rows that were just added to the tables. */
@@ -199,13 +222,20 @@ write_meta(mri_shard_writer *w, const mri_encoded *e, mri_sample_row *row,
     size_t grids = (size_t)e->grid_count * MRI_GRID_ROW;
     size_t chunks = (size_t)e->chunk_count * MRI_CHUNK_ROW;
     size_t moments = (size_t)e->moment_count * MRI_MOMENT_ROW;
-    mri_meta_rows rows = {.grids = w->grids.data + w->grids.len - grids,
-                          .chunks = w->chunks.data + w->chunks.len - chunks,
-                          .moments = w->moments.data + w->moments.len - moments,
-                          .grid_bytes = grids,
-                          .chunk_bytes = chunks,
-                          .moment_bytes = moments,
-                          .row = w->samples.len / MRI_SAMPLE_ROW};
+    size_t stats = (size_t)e->chunk_count * MRI_STAT_ROW;
+    size_t labels = mri_label_rows(e) * MRI_LABEL_ROW;
+    mri_meta_rows rows = {
+        .grids = w->grids.data + w->grids.len - grids,
+        .chunks = w->chunks.data + w->chunks.len - chunks,
+        .moments = w->moments.data + w->moments.len - moments,
+        .stats = w->stats.data + w->stats.len - stats,
+        .labels = labels != 0 ? w->labels.data + w->labels.len - labels : NULL,
+        .stat_bytes = stats,
+        .label_bytes = labels,
+        .grid_bytes = grids,
+        .chunk_bytes = chunks,
+        .moment_bytes = moments,
+        .row = w->samples.len / MRI_SAMPLE_ROW};
     mri_bytes meta = {0};
     mr_err err = MR_OK;
 
@@ -281,6 +311,10 @@ write_foot(mri_shard_writer *w, mri_tail *tail, mr_diag *diag)
         {MRI_TABLE_MOMENTS, MRI_MOMENT_ROW, w->moments.len / MRI_MOMENT_ROW,
          w->moments.data},
         {MRI_TABLE_SCHEMA, 1, w->schema.len, w->schema.data},
+        {MRI_TABLE_STATS, MRI_STAT_ROW, w->stats.len / MRI_STAT_ROW,
+         w->stats.data},
+        {MRI_TABLE_LABELS, MRI_LABEL_ROW, w->labels.len / MRI_LABEL_ROW,
+         w->labels.data},
     };
     mri_bytes foot = {0};
     uint8_t raw[MRI_TAIL_BYTES];
@@ -364,5 +398,7 @@ mri_shard_close_writer(mri_shard_writer *w)
     mri_bytes_release(&w->chunks);
     mri_bytes_release(&w->moments);
     mri_bytes_release(&w->schema);
+    mri_bytes_release(&w->stats);
+    mri_bytes_release(&w->labels);
     mri_free(w);
 }

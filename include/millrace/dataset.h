@@ -176,6 +176,48 @@ MR_API MR_USE_RESULT mr_err mr_dataset_scale(const mr_dataset *ds,
                                              double *slope, double *inter,
                                              mr_diag *diag);
 
+/* What a chunk of an array field holds, known without reading it. */
+typedef struct mr_chunk_stats {
+    mr_box box;      /* its place in the field */
+    double min, max; /* of stored values but NaN; NaN if there are none */
+    uint64_t count, nonzero, nan;
+    uint32_t labels; /* label fields of integers: distinct values in it */
+    bool uncounted;  /* labels is 0 because there are more than 4,096 */
+} mr_chunk_stats;
+
+typedef struct mr_label_count {
+    int64_t label;
+    uint64_t count;
+} mr_label_count;
+
+/*
+ * Chunks of array field `i`, in row-major order of the grid.
+ * errors  MR_EARG  no such field, or the field is no array
+ */
+MR_API MR_USE_RESULT mr_err mr_dataset_chunks(const mr_dataset *ds,
+                                              uint64_t rank, uint32_t i,
+                                              uint64_t *count, mr_diag *diag);
+/*
+ * errors  MR_EARG  as above, or chunk >= count
+ */
+MR_API MR_USE_RESULT mr_err mr_dataset_chunk_stats(const mr_dataset *ds,
+                                                   uint64_t rank, uint32_t i,
+                                                   uint64_t chunk,
+                                                   mr_chunk_stats *out,
+                                                   mr_diag *diag);
+/*
+ * The labels in a chunk, ascending, and how many elements have each: for a
+ * sampler that wants patches with a class in them.
+ *
+ * shape   out: [room], room >= mr_chunk_stats.labels
+ * errors  MR_EARG  as above, or room too small
+ */
+MR_API MR_USE_RESULT mr_err mr_dataset_chunk_labels(const mr_dataset *ds,
+                                                    uint64_t rank, uint32_t i,
+                                                    uint64_t chunk,
+                                                    mr_label_count *out,
+                                                    size_t room, mr_diag *diag);
+
 /* Statistics over a split, merged in the order of ranks. */
 typedef struct mr_channel_stats {
     mr_moments all, nonzero;

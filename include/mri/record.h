@@ -10,6 +10,11 @@
 
 MRI_BEGIN
 
+typedef enum mri_field_kind {
+    MRI_FIELD_IMAGE = 1,
+    MRI_FIELD_LABEL = 2
+} mri_field_kind;
+
 /* A file that a field was made from. */
 typedef struct mri_provenance {
     const char *name; /* relative to its SOURCE */
@@ -21,6 +26,7 @@ typedef struct mri_provenance {
 /* One field, decoded (or verbatim), still in the caller's memory. */
 typedef struct mri_field_in {
     uint16_t name; /* index in the schema's fields */
+    bool label;    /* of that kind there: its values are counted */
     mr_encoding encoding;
     mr_dtype dtype; /* JPEG and bytes: MR_U8 */
     uint8_t ndim;
@@ -45,11 +51,6 @@ typedef struct mri_sample_in {
     const mri_field_in *fields;
     uint32_t field_count;
 } mri_sample_in;
-
-typedef enum mri_field_kind {
-    MRI_FIELD_IMAGE = 1,
-    MRI_FIELD_LABEL = 2
-} mri_field_kind;
 
 #define MRI_NO_FIELD UINT32_MAX
 

@@ -80,6 +80,7 @@ volume(mri_field_in f[2], uint64_t *seed, mri_geometry *geometry)
     f[0].pixels = p;
     f[1].pixels = mask;
     f[1].name = 1;
+    f[1].label = true;
     geometry->slope = 0.5;
     geometry->inter = -10;
     f[0].geometry = geometry;
