@@ -5,7 +5,7 @@ find_package(Threads REQUIRED)
 
 if(NOT MR_ENGINE_ALONE)
   find_package(PkgConfig REQUIRED)
-  foreach(pair ZMQ=libzmq LZ4=liblz4 PROTOBUFC=libprotobuf-c JPEG=libjpeg
+  foreach(pair ZMQ=libzmq LZ4=liblz4 ZSTD=libzstd PROTOBUFC=libprotobuf-c JPEG=libjpeg
                TIFF=libtiff-4 SPNG=spng DEFLATE=libdeflate ZLIB=zlib
                XXHASH=libxxhash YAML=yaml-0.1 JANSSON=jansson
                CRYPTO=libcrypto CAIRO=cairo)

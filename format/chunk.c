@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* chunk.c - cut an n-d field into chunks, and turn one chunk into bytes. */
+/* chunk.c - cut an n-d field into chunks, and put them into an order. */
 #include "chunk.h"
 
-#include "shuffle.h"
-
 #include <mri/alloc.h>
-#include <mri/error.h>
 #include <mri/fmath.h>
 
-#include <lz4.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +12,6 @@
 #define WHOLE_BYTES (256u << 10) /* a field up to this is one chunk */
 #define LOG_ELEMENTS 15          /* 2^15: 64 KiB of u16, half an L2 */
 #define LOG_TILE 8               /* 256 x 256 */
-#define FILL_BYTES 4096          /* that are copied on at once */
 
 static int
 axis_of(const mri_grid_row *g, char letter)
@@ -166,145 +161,6 @@ mri_chunk_gather(uint8_t *chunk, const uint8_t *field, const mri_grid_row *g,
             return;
         }
     }
-}
-
-static bool
-is_constant(const uint8_t *raw, uint32_t raw_len, unsigned element)
-{
-    return element <= 8 && raw_len >= element &&
-           memcmp(raw, raw + element, raw_len - element) == 0;
-}
-
-bool
-mri_chunk_pack(mri_packed *out, const uint8_t *raw, uint32_t raw_len,
-               unsigned element, mri_bytes *work)
-{
-    const uint8_t *input = raw;
-    int room = LZ4_compressBound((int)raw_len), got;
-    size_t shuffled = element > 1 ? mri_round_up(raw_len, 64) : 0;
-
-    *out =
-        (mri_packed){.raw_len = raw_len, .stored_len = raw_len, .stored = raw};
-    if (is_constant(raw, raw_len, element)) {
-        out->flags = MRI_CHUNK_CONSTANT;
-        out->stored_len = 0;
-        memcpy(&out->value, raw, element);
-        return true;
-    }
-    if (raw_len > LZ4_MAX_INPUT_SIZE) {
-        return true; /* stored as it is */
-    }
-    work->len = 0;
-    if (!mri_bytes_reserve(work, shuffled + (size_t)room)) {
-        return false;
-    }
-    if (element > 1) {
-        mri_shuffle(work->data, raw, raw_len / element, element);
-        input = work->data;
-    }
-    got = LZ4_compress_default(
-        (const char *)input, (char *)work->data + shuffled, (int)raw_len, room);
-    /* Under 5 % of gain the reader's time is worth more than the bytes. */
-    if (got > 0 && (uint64_t)got * 20 < (uint64_t)raw_len * 19) {
-        out->codec = MRI_CODEC_LZ4;
-        out->filter = element > 1 ? MRI_FILTER_SHUFFLE : MRI_FILTER_NONE;
-        out->stored_len = (uint32_t)got;
-        out->stored = work->data + shuffled;
-    }
-    return true;
-}
-
-/* One element, then as much again as there is already: few and long copies,
- * out of what the first level of the cache still holds. */
-void
-mri_chunk_fill(uint8_t *raw, uint64_t raw_len, uint64_t value, unsigned element)
-{
-    size_t len = (size_t)(raw_len - raw_len % element), done = element;
-    uint8_t one[8];
-
-    mri_put64(one, value);
-    memcpy(raw, one, len < element ? len : element);
-    while (done < len) {
-        size_t n = done < FILL_BYTES ? done : FILL_BYTES;
-
-        n = n < len - done ? n : len - done;
-        memcpy(raw + done, raw, n);
-        done += n;
-    }
-}
-
-static mr_err
-check_coding(const mri_chunk_row *row, mr_diag *diag)
-{
-    if (row->codec > MRI_CODEC_LZ4 || row->filter > MRI_FILTER_SHUFFLE) {
-        return mri_fail(diag, MRI_E_CODEC, row->file_off,
-                        "chunk with codec %u and filter %u", row->codec,
-                        row->filter);
-    }
-    if (row->codec == MRI_CODEC_RAW && row->stored_len != row->raw_len) {
-        return mri_fail(diag, MRI_E_SHARD_DAMAGED, row->file_off,
-                        "a raw chunk of another length");
-    }
-    return MR_OK;
-}
-
-static mr_err
-decompress(uint8_t *to, const mri_chunk_row *row, const uint8_t *stored,
-           mr_diag *diag)
-{
-    if (row->stored_len > INT32_MAX || row->raw_len > INT32_MAX ||
-        LZ4_decompress_safe((const char *)stored, (char *)to,
-                            (int)row->stored_len,
-                            (int)row->raw_len) != (int)row->raw_len) {
-        return mri_fail(diag, MRI_E_SHARD_DAMAGED, row->file_off,
-                        "the chunk does not decompress to %u bytes",
-                        row->raw_len);
-    }
-    return MR_OK;
-}
-
-mr_err
-mri_chunk_decode(const uint8_t **filtered, const mri_chunk_row *row,
-                 const uint8_t *stored, mri_bytes *work, mr_diag *diag)
-{
-    mr_err err = check_coding(row, diag);
-
-    if (err != MR_OK || row->codec == MRI_CODEC_RAW) {
-        *filtered = stored;
-        return err;
-    }
-    work->len = 0;
-    if (!mri_bytes_reserve(work, row->raw_len)) {
-        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-    }
-    *filtered = work->data;
-    return decompress(work->data, row, stored, diag);
-}
-
-mr_err
-mri_chunk_unpack(uint8_t *raw, const mri_chunk_row *row, const uint8_t *stored,
-                 unsigned element, mri_bytes *work, mr_diag *diag)
-{
-    const uint8_t *filtered;
-    mr_err err;
-
-    if (row->flags & MRI_CHUNK_CONSTANT) {
-        mri_chunk_fill(raw, row->raw_len, row->file_off, element);
-        return MR_OK;
-    }
-    if (row->codec == MRI_CODEC_LZ4 && row->filter == MRI_FILTER_NONE) {
-        return decompress(raw, row, stored, diag);
-    }
-    err = mri_chunk_decode(&filtered, row, stored, work, diag);
-    if (err != MR_OK) {
-        return err;
-    }
-    if (row->filter == MRI_FILTER_SHUFFLE) {
-        mri_unshuffle(raw, filtered, row->raw_len / element, element);
-    } else {
-        memcpy(raw, filtered, row->raw_len);
-    }
-    return MR_OK;
 }
 
 typedef struct place {

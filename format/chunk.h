@@ -9,6 +9,7 @@
 #include "rows.h"
 
 #include <mri/bytes.h>
+#include <mri/record.h>
 
 /*
  * Choose the chunk shape of a field: all of it up to 256 KiB; else 1 along C
@@ -28,6 +29,16 @@ uint64_t mri_box_len(const mr_box *box, unsigned ndim);
 void mri_chunk_gather(uint8_t *chunk, const uint8_t *field,
                       const mri_grid_row *g, const mr_box *box);
 
+/* One chunk before it is stored. */
+typedef struct mri_chunk_in {
+    const uint8_t *raw;
+    uint32_t raw_len;
+    unsigned element;    /* bytes of one */
+    bool real;           /* a floating-point number */
+    uint64_t row, plane; /* elements of its last axis, and of its last two */
+    mri_coding coding;
+} mri_chunk_in;
+
 /* One chunk as it will be stored. */
 typedef struct mri_packed {
     uint8_t codec, filter, flags;
@@ -37,14 +48,15 @@ typedef struct mri_packed {
 } mri_packed;
 
 /*
- * Filter and compress `raw`. The result points into `work` (or is `raw`
- * itself), so it holds until work is used again. False: no memory.
+ * Filter and compress. The result points into `work` (or is in->raw itself),
+ * so it holds until work is used again. What does not shrink by 5 % is stored
+ * as it is, whatever in->coding says. False: no memory.
  */
-bool mri_chunk_pack(mri_packed *out, const uint8_t *raw, uint32_t raw_len,
-                    unsigned element, mri_bytes *work);
+bool mri_chunk_pack(mri_packed *out, const mri_chunk_in *in, mri_bytes *work);
 
 /*
- * The reverse: raw_len bytes into `raw`. `work` is used if a filter was.
+ * The reverse: raw_len bytes into `raw`. `work` holds what is between codec
+ * and filter.
  * errors  MR_ECORRUPT  the stored bytes do not decode to raw_len (a checksum
  *                      that held was made over damaged bytes)
  *         MR_EVERSION  a codec or filter that this millrace does not know
@@ -53,14 +65,20 @@ MR_USE_RESULT mr_err mri_chunk_unpack(uint8_t *raw, const mri_chunk_row *row,
                                       const uint8_t *stored, unsigned element,
                                       mri_bytes *work, mr_diag *diag);
 
+/* A decoded chunk, in `work` or in the stored bytes themselves. */
+typedef struct mri_plain {
+    const uint8_t *at;
+    size_t plane; /* 0: whole elements; else from a byte of one to the next */
+} mri_plain;
+
 /*
- * Only the codec is undone: raw_len bytes at *filtered, in `work` or, where
- * they were stored as they are, `stored` itself.
+ * Decode for a reader that takes elements out of it one row at a time, and
+ * none from number `upto` on: a byte shuffle is left for it to undo.
  * errors  as mri_chunk_unpack
  */
-MR_USE_RESULT mr_err mri_chunk_decode(const uint8_t **filtered,
-                                      const mri_chunk_row *row,
-                                      const uint8_t *stored, mri_bytes *work,
+MR_USE_RESULT mr_err mri_chunk_decode(mri_plain *out, const mri_chunk_row *row,
+                                      const uint8_t *stored, unsigned element,
+                                      uint64_t upto, mri_bytes *work,
                                       mr_diag *diag);
 /* raw_len bytes, all of them the element `value`. */
 void mri_chunk_fill(uint8_t *raw, uint64_t raw_len, uint64_t value,

@@ -118,7 +118,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_begin();
     visit_order(&g);
     decode(&g, &row, &box, stored, data[1]);
-    fuzz_end((64 << 10) + 4 * CHUNK_BYTES);
+    fuzz_end((256 << 10) + 7 * CHUNK_BYTES);
     free(stored);
     return 0;
 }

@@ -41,6 +41,7 @@ joined(const mri_chunk_part *part, unsigned element)
     return p;
 }
 
+/* A constant's first row is where it belongs already. */
 static void
 copy_rows(const mri_rows *r, unsigned element)
 {
@@ -48,9 +49,28 @@ copy_rows(const mri_rows *r, unsigned element)
     uint8_t *to = r->to;
 
     for (size_t i = 0; i < r->rows; i++) {
-        if (to != from) { /* a constant's first row is where it belongs */
+        if (to != from) {
             memcpy(to, from, r->n * element);
         }
+        to += r->to_step;
+        from += r->from_step;
+    }
+}
+
+/* Rows of 32 bytes and more: the last copy may overlap the one before it, so
+ * that all are of a length that the compiler knows. */
+static void
+copy_blocks(const mri_rows *r, unsigned element)
+{
+    size_t last = r->n * element - 32;
+    const uint8_t *from = r->from;
+    uint8_t *to = r->to;
+
+    for (size_t i = 0; i < r->rows; i++) {
+        for (size_t at = 0; at < last; at += 32) {
+            memcpy(to + at, from + at, 32);
+        }
+        memcpy(to + last, from + last, 32);
         to += r->to_step;
         from += r->from_step;
     }
@@ -82,6 +102,9 @@ put(const mri_chunk_part *p, const uint8_t *from, size_t unit, size_t plane,
     do {
         if (plane != 0) {
             mri_unshuffle_rows(&r, element);
+        } else if (r.n * element >= 32 && r.n * element <= 512 &&
+                   r.from_step != 0) {
+            copy_blocks(&r, element);
         } else {
             copy_rows(&r, element);
         }
@@ -98,6 +121,18 @@ put(const mri_chunk_part *p, const uint8_t *from, size_t unit, size_t plane,
     } while (i != UINT32_MAX);
 }
 
+/* One more than the number of the last element that is wanted. */
+static uint64_t
+end_of(const mri_chunk_part *p)
+{
+    uint64_t last = 0;
+
+    for (unsigned i = 0; i < p->ndim; i++) {
+        last = last * p->dims[i] + p->first[i] + p->size[i] - 1;
+    }
+    return last + 1;
+}
+
 mr_err
 mri_chunk_unpack_part(const mri_chunk_part *part, const mri_chunk_row *row,
                       const uint8_t *stored, unsigned element, mri_bytes *work,
@@ -105,7 +140,7 @@ mri_chunk_unpack_part(const mri_chunk_part *part, const mri_chunk_row *row,
 {
     mri_chunk_part p = joined(part, element);
     uint64_t run = p.size[p.ndim - 1];
-    const uint8_t *filtered;
+    mri_plain plain;
     mr_err err;
 
     if (row->flags & MRI_CHUNK_CONSTANT) {
@@ -113,18 +148,14 @@ mri_chunk_unpack_part(const mri_chunk_part *part, const mri_chunk_row *row,
         put(&p, p.to, 0, 0, element);
         return MR_OK;
     }
-    /* All of it in one run, and no filter: decode in place. */
-    if (row->filter == MRI_FILTER_NONE && run * element == row->raw_len) {
+    /* All of it in one run, no shuffle to be undone on the way: in place. */
+    if (row->filter != MRI_FILTER_SHUFFLE && run * element == row->raw_len) {
         return mri_chunk_unpack(p.to, row, stored, element, work, diag);
     }
-    err = mri_chunk_decode(&filtered, row, stored, work, diag);
-    if (err != MR_OK) {
-        return err;
+    err =
+        mri_chunk_decode(&plain, row, stored, element, end_of(&p), work, diag);
+    if (err == MR_OK) {
+        put(&p, plain.at, plain.plane != 0 ? 1 : element, plain.plane, element);
     }
-    if (row->filter == MRI_FILTER_SHUFFLE) {
-        put(&p, filtered, 1, row->raw_len / element, element);
-    } else {
-        put(&p, filtered, element, 0, element);
-    }
-    return MR_OK;
+    return err;
 }

@@ -97,6 +97,7 @@ one_trial(mri_bytes *work, mri_bytes *held)
     mri_chunk_part p;
     uint64_t count = random_part(&p, element);
     mri_chunk_row row;
+    mri_chunk_in in;
     mri_packed packed;
     mr_diag d = {0};
 
@@ -104,8 +105,14 @@ one_trial(mri_bytes *work, mri_bytes *held)
         return;
     }
     random_elements(count * element, element);
-    assert_true(mri_chunk_pack(&packed, raw, (uint32_t)(count * element),
-                               element, held));
+    in = (mri_chunk_in){.raw = raw,
+                        .raw_len = (uint32_t)(count * element),
+                        .element = element,
+                        .real = below(2) == 0,
+                        .coding = (mri_coding)below(MRI_CODING_RAW + 1)};
+    in.row = p.ndim > 0 ? p.dims[p.ndim - 1] : 1;
+    in.plane = p.ndim > 1 ? in.row * p.dims[p.ndim - 2] : in.row;
+    assert_true(mri_chunk_pack(&packed, &in, held));
     row = (mri_chunk_row){.file_off = packed.value,
                           .stored_len = packed.stored_len,
                           .raw_len = packed.raw_len,

@@ -104,7 +104,12 @@ packing_is_undone_and_constants_cost_nothing(void **state)
                      : kind == 1 ? (uint16_t)(1000 + i / 16)
                                  : (uint16_t)scratch_random(&seed);
         }
-        assert_true(mri_chunk_pack(&p, (uint8_t *)raw, sizeof raw, 2, &work));
+        assert_true(mri_chunk_pack(&p,
+                                   &(mri_chunk_in){.raw = (uint8_t *)raw,
+                                                   .raw_len = sizeof raw,
+                                                   .element = 2,
+                                                   .coding = MRI_CODING_LZ4},
+                                   &work));
         assert_int_equal(p.flags, kind == 0 ? MRI_CHUNK_CONSTANT : 0);
         assert_int_equal(p.codec, kind == 1 ? MRI_CODEC_LZ4 : MRI_CODEC_RAW);
         assert_true(kind != 0 || (p.stored_len == 0 && p.value == 777));

@@ -89,6 +89,7 @@ add_piece(mri_encoded *e, const mri_piece *piece, const uint8_t *payload)
 typedef struct cutting {
     const mri_grid_row *g;
     const uint8_t *pixels;
+    mri_coding coding;
     mri_survey survey;
     mri_bytes chunk, packed; /* working memory */
     mri_bytes labels;        /* in the order of the file */
@@ -110,31 +111,47 @@ survey_chunk(mri_encoded *e, cutting *c, uint32_t at, const mr_box *box,
     return true;
 }
 
+/* The elements in a box, in c->chunk if they are but a part of the field. */
+static bool
+cut_chunk(mri_chunk_in *in, cutting *c, const mr_box *box)
+{
+    const mri_grid_row *g = c->g;
+    unsigned last = g->ndim;
+    uint64_t bytes;
+
+    *in = (mri_chunk_in){.raw = c->pixels,
+                         .element = (unsigned)mr_dtype_bytes(g->dtype),
+                         .real = g->dtype >= MR_F16,
+                         .coding = c->coding};
+    in->row = last > 0 ? box->size[last - 1] : 1;
+    in->plane = last > 1 ? in->row * box->size[last - 2] : in->row;
+    bytes = mri_box_len(box, g->ndim) * in->element;
+    in->raw_len = (uint32_t)bytes;
+    if (bytes == mri_grid_bytes(g)) {
+        return true;
+    }
+    c->chunk.len = 0;
+    if (!mri_bytes_reserve(&c->chunk, (size_t)bytes)) {
+        return false;
+    }
+    mri_chunk_gather(c->chunk.data, c->pixels, g, box);
+    in->raw = c->chunk.data;
+    return true;
+}
+
 /* Pack chunk `index` of a grid. */
 static bool
 encode_chunk(mri_encoded *e, cutting *c, uint64_t index)
 {
-    const mri_grid_row *g = c->g;
-    unsigned element = (unsigned)mr_dtype_bytes((mr_dtype)g->dtype);
-    uint32_t at = (uint32_t)(g->first_chunk + index);
-    const uint8_t *raw = c->pixels;
+    uint32_t at = (uint32_t)(c->g->first_chunk + index);
     mri_chunk_row *row = &e->chunks[at];
+    mri_chunk_in in;
     mri_packed packed;
     mr_box box;
-    uint64_t bytes;
 
-    mri_chunk_box(g, index, &box);
-    bytes = mri_box_len(&box, g->ndim) * element;
-    if (bytes != mri_grid_bytes(g)) {
-        c->chunk.len = 0;
-        if (!mri_bytes_reserve(&c->chunk, (size_t)bytes)) {
-            return false;
-        }
-        mri_chunk_gather(c->chunk.data, c->pixels, g, &box);
-        raw = c->chunk.data;
-    }
-    if (!survey_chunk(e, c, at, &box, raw) ||
-        !mri_chunk_pack(&packed, raw, (uint32_t)bytes, element, &c->packed)) {
+    mri_chunk_box(c->g, index, &box);
+    if (!cut_chunk(&in, c, &box) || !survey_chunk(e, c, at, &box, in.raw) ||
+        !mri_chunk_pack(&packed, &in, &c->packed)) {
         return false;
     }
     *row = (mri_chunk_row){.file_off = packed.value,
@@ -154,7 +171,7 @@ encode_chunk(mri_encoded *e, cutting *c, uint64_t index)
                                   .kind = MRI_FRAME_CHUNK,
                                   .codec = packed.codec,
                                   .filter = packed.filter,
-                                  .element = (uint8_t)element},
+                                  .element = (uint8_t)in.element},
                      packed.stored);
 }
 
@@ -292,7 +309,8 @@ encode_pixels(mri_encoded *e, uint32_t i, const mri_sample_in *sample)
     const mri_field_in *field = &sample->fields[i];
     const mri_geometry *geometry = field->geometry;
     mri_cover cover = cover_of(e, sample, i);
-    cutting c = {.g = &e->grids[i], .pixels = field->pixels};
+    cutting c = {
+        .g = &e->grids[i], .pixels = field->pixels, .coding = field->coding};
     bool ok =
         mri_survey_begin(&c.survey, c.g, geometry != NULL ? geometry->slope : 1,
                          geometry != NULL ? geometry->inter : 0, &cover);

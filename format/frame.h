@@ -23,10 +23,16 @@ typedef enum mri_frame_kind {
     MRI_FRAME_META = 5
 } mri_frame_kind;
 
-typedef enum mri_codec { MRI_CODEC_RAW = 0, MRI_CODEC_LZ4 = 1 } mri_codec;
+typedef enum mri_codec {
+    MRI_CODEC_RAW = 0,
+    MRI_CODEC_LZ4 = 1,    /* one block */
+    MRI_CODEC_ZSTD = 2,   /* one frame */
+    MRI_CODEC_BITPACK = 3 /* bitpack.h; no filter goes with it */
+} mri_codec;
 typedef enum mri_filter {
     MRI_FILTER_NONE = 0,
-    MRI_FILTER_SHUFFLE = 1 /* byte k of every element together */
+    MRI_FILTER_SHUFFLE = 1, /* byte k of every element together */
+    MRI_FILTER_DELTA = 2    /* differences of neighbours, then that */
 } mri_filter;
 
 typedef struct mri_frame {

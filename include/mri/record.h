@@ -23,6 +23,17 @@ typedef struct mri_provenance {
     const char *dropped; /* what was left out of a verbatim copy, or NULL */
 } mri_provenance;
 
+/* How the chunks of a field are to be stored. Each that does not shrink by 5 %
+ * is raw all the same, and one of equal values takes no bytes. */
+typedef enum mri_coding {
+    MRI_CODING_AUTO = 0, /* bit packing or LZ4, what is shorter */
+    MRI_CODING_LZ4,      /* byte shuffle and LZ4 */
+    MRI_CODING_LZ4HC,    /* the same, searched for long */
+    MRI_CODING_BITPACK,  /* elements over 2 bytes: as auto */
+    MRI_CODING_ZSTD,     /* delta (floats: only the shuffle) and zstd */
+    MRI_CODING_RAW
+} mri_coding;
+
 /* One field, decoded (or verbatim), still in the caller's memory. */
 typedef struct mri_field_in {
     uint16_t name; /* index in the schema's fields */
@@ -37,6 +48,7 @@ typedef struct mri_field_in {
     uint64_t verbatim_bytes;
     uint32_t jpeg[3]; /* components; sampling, a byte a component, first
                          lowest: h << 4 | v; restart interval */
+    mri_coding coding;
     const mri_geometry *geometry;
     const mri_provenance *sources; /* in channel order */
     uint32_t source_count;
