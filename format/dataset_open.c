@@ -249,10 +249,24 @@ load_stats(mr_dataset *ds, mr_diag *diag)
     return MR_OK;
 }
 
+mr_dataset_options
+mr_dataset_defaults(void)
+{
+    return (mr_dataset_options){.no_mmap = false};
+}
+
 mr_err
 mr_dataset_open(mr_dataset **out, const char *path, mr_diag *diag)
 {
-    const char *no_map = getenv("MILLRACE_NO_MMAP");
+    const mr_dataset_options o = mr_dataset_defaults();
+
+    return mr_dataset_open_with(out, path, &o, diag);
+}
+
+mr_err
+mr_dataset_open_with(mr_dataset **out, const char *path,
+                     const mr_dataset_options *options, mr_diag *diag)
+{
     mr_dataset *ds = mri_alloc(1, sizeof *ds);
     uint64_t generation;
     char *dir = NULL;
@@ -262,7 +276,7 @@ mr_dataset_open(mr_dataset **out, const char *path, mr_diag *diag)
     if (ds == NULL) {
         return no_memory(diag);
     }
-    ds->use_map = no_map == NULL || *no_map == '\0';
+    ds->use_map = !options->no_mmap;
     ds->index.file.fd = -1;
     ds->lease = -1;
     pthread_mutex_init(&ds->lock, NULL);

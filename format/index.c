@@ -237,6 +237,9 @@ mri_index_open(mri_index *x, const mri_store *store, const char *name,
                   ? lay_out(x, diag)
                   : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     }
+    if (mri_object_whole(&x->file, NULL) != MR_OK) {
+        err = mri_object_whole(&x->file, diag);
+    }
     if (err != MR_OK) {
         mri_diag_in(diag, x->file.path);
         mri_index_close(x);
@@ -251,6 +254,15 @@ mri_index_close(mri_index *x)
     mri_bytes_release(&x->room);
     mri_object_close(&x->file);
     *x = (mri_index){.file = {.fd = -1}};
+}
+
+/* The end of a reading: what was copied out of the mapping was the file's. */
+static mr_err
+ended(const mri_index *x, mr_err err, mr_diag *diag)
+{
+    mr_err lost = mri_object_whole(&x->file, diag);
+
+    return lost != MR_OK ? lost : err;
 }
 
 mr_err
@@ -272,7 +284,7 @@ mri_index_at(const mri_index *x, uint64_t rank, mri_index_entry *out,
         out->shard = mri_get32(p + 16);
         out->row = mri_get32(p + 20);
     }
-    return err;
+    return ended(x, err, diag);
 }
 
 const uint8_t *
@@ -303,7 +315,7 @@ mri_index_rank(const mri_index *x, uint32_t split, uint64_t i, uint64_t *rank,
                           "a rank beyond the last sample");
         }
     }
-    return err;
+    return ended(x, err, diag);
 }
 
 mr_err
@@ -345,5 +357,5 @@ mri_index_check_all(const mri_index *x, mr_diag *diag)
     for (uint64_t page = 0; err == MR_OK && page < x->pages; page++) {
         err = check_page(x, page, diag);
     }
-    return err;
+    return ended(x, err, diag);
 }

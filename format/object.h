@@ -11,6 +11,7 @@
 
 #include <mri/bytes.h>
 #include <mri/file.h>
+#include <mri/mapping.h>
 
 /* An immutable object that is open for reading. */
 typedef struct mri_object {
@@ -18,13 +19,23 @@ typedef struct mri_object {
     uint64_t size;
     int fd;             /* -1 when it is mapped */
     const uint8_t *map; /* NULL when it is read by pread */
+    mri_mapping mapping;
+    uint8_t *heap; /* where map points if it is no mapping */
 } mri_object;
 
 /*
+ * With use_map it is mapped if it can be, unless MILLRACE_NO_MMAP is set in
+ * the environment.
  * errors  MR_EIO, with the path; an empty file is open and not mapped
  */
 MR_USE_RESULT mr_err mri_object_open(mri_object *o, const char *path,
                                      bool use_map, mr_diag *diag);
+/*
+ * All of it at o->map, for who walks a file from end to end. If it is not
+ * mapped, that takes as much memory as the file is long.
+ * errors  MR_EIO, MR_ECORRUPT, MR_ENOMEM
+ */
+MR_USE_RESULT mr_err mri_object_load(mri_object *o, mr_diag *diag);
 void mri_object_close(mri_object *o); /* zeroed or closed: accepted */
 
 /*
@@ -36,5 +47,18 @@ void mri_object_close(mri_object *o); /* zeroed or closed: accepted */
 MR_USE_RESULT mr_err mri_object_view(const mri_object *o, uint64_t at,
                                      uint64_t bytes, mri_bytes *room,
                                      const uint8_t **p, mr_diag *diag);
+
+/*
+ * Asked after bytes of a mapping were used: were they the file's? A file that
+ * was cut short since it was opened, or that the disk cannot give, reads as
+ * zeros there (mri/mapping.h).
+ * errors  MR_ECORRUPT  it has become shorter
+ *         MR_EIO       it could not be read
+ */
+MR_USE_RESULT mr_err mri_object_whole(const mri_object *o, mr_diag *diag);
+
+/* Bytes that will be viewed soon: the system fetches them meanwhile. A hint;
+ * many at once are how a disk is kept busy. */
+void mri_object_want(const mri_object *o, uint64_t at, uint64_t bytes);
 
 #endif

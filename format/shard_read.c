@@ -18,6 +18,7 @@
 #include <assert.h>
 #include <string.h>
 
+#define SEEN_BYTES 65536u    /* between two looks at how often a thread waits */
 #define FORESEEN_BYTES 4096u /* of a frame; then the CPU follows by itself */
 
 mr_scratch *
@@ -36,9 +37,16 @@ mr_scratch_close(mr_scratch *scratch)
     }
 }
 
+/* How every reading ends: with the file's name in an error, and without belief
+ * in bytes that the file no longer has. */
 static mr_err
 named(const mri_shard *s, mr_err err, mr_diag *diag)
 {
+    mr_err lost = mri_object_whole(&s->file, diag);
+
+    if (lost != MR_OK) {
+        return lost;
+    }
     if (err != MR_OK) {
         mri_diag_in(diag, s->file.path);
     }
@@ -316,39 +324,103 @@ read_chunk(const mri_shard *s, const mri_grid_row *g, uint64_t index,
                                  &scratch->shuffle, diag);
 }
 
-/* Walk the chunks that the box touches, in row-major order of the grid. */
+/* The chunks that a box touches, in row-major order of the grid. */
+typedef struct walk {
+    const mri_grid_row *g;
+    uint64_t first[MR_MAX_RANK], last[MR_MAX_RANK], at[MR_MAX_RANK];
+    bool done;
+} walk;
+
+static void
+walk_begin(walk *w, const mri_grid_row *g, const mr_box *box)
+{
+    w->g = g;
+    w->done = false;
+    for (unsigned i = 0; i < g->ndim; i++) {
+        w->first[i] = w->at[i] = box->first[i] / g->chunk[i];
+        w->last[i] = (box->first[i] + box->size[i] - 1) / g->chunk[i];
+    }
+}
+
+/* The chunk that it stands at; then it stands at the next. */
+static uint64_t
+walk_on(walk *w)
+{
+    const mri_grid_row *g = w->g;
+    uint64_t index = 0;
+    unsigned i;
+
+    for (i = 0; i < g->ndim; i++) {
+        uint64_t along = ((uint64_t)g->dims[i] + g->chunk[i] - 1) / g->chunk[i];
+
+        index = index * along + w->at[i];
+    }
+    for (i = g->ndim; i-- > 0;) {
+        if (++w->at[i] <= w->last[i]) {
+            return index;
+        }
+        w->at[i] = w->first[i];
+    }
+    w->done = true;
+    return index;
+}
+
+/* Ask for the frames of the next chunks, as many as are planned at once. What
+ * is wrong with a row is found when its turn comes. */
+static void
+ask_ahead(const mri_shard *s, const walk *from, mri_extents *ahead)
+{
+    walk w = *from;
+    mri_chunk_row row;
+
+    for (unsigned n = 0; !w.done && n < MRI_EXTENTS; n++) {
+        uint64_t i = w.g->first_chunk + walk_on(&w);
+
+        if (chunk_row(s, i, &row, NULL) == MR_OK &&
+            (row.flags & MRI_CHUNK_CONSTANT) == 0 &&
+            row.file_off < s->tail.foot_off) {
+            mri_extents_add(ahead, row.file_off,
+                            (uint64_t)MRI_FRAME_HEAD + row.stored_len);
+        }
+    }
+    mri_extents_ask(ahead, &s->file);
+}
+
+/* Asking costs time that is lost when all is in memory already, so it is done
+ * only while reads make the thread wait. */
+static void
+note_waits(mr_scratch *scratch, uint64_t bytes)
+{
+    uint64_t waits;
+
+    scratch->unseen += bytes;
+    if (scratch->unseen >= SEEN_BYTES) {
+        waits = mri_thread_waits();
+        scratch->warm = waits == scratch->waits && waits != UINT64_MAX;
+        scratch->waits = waits;
+        scratch->unseen = 0;
+    }
+}
+
 static mr_err
 read_box(const mri_shard *s, const mri_grid_row *g, const mr_box *box,
          const mr_tensor *out, mr_scratch *scratch, mr_diag *diag)
 {
-    uint64_t first[MR_MAX_RANK], last[MR_MAX_RANK], at[MR_MAX_RANK];
-    unsigned i;
+    mr_err err = MR_OK;
+    walk w;
 
-    for (i = 0; i < g->ndim; i++) {
-        first[i] = at[i] = box->first[i] / g->chunk[i];
-        last[i] = (box->first[i] + box->size[i] - 1) / g->chunk[i];
+    walk_begin(&w, g, box);
+    while (err == MR_OK && !w.done) {
+        if (!scratch->warm) {
+            ask_ahead(s, &w, &scratch->ahead);
+        }
+        for (unsigned n = 0; err == MR_OK && !w.done && n < MRI_EXTENTS; n++) {
+            err = read_chunk(s, g, walk_on(&w), box, out, scratch, diag);
+        }
     }
-    do {
-        uint64_t index = 0;
-        mr_err err;
-
-        for (i = 0; i < g->ndim; i++) {
-            index = index * (((uint64_t)g->dims[i] + g->chunk[i] - 1) /
-                             g->chunk[i]) +
-                    at[i];
-        }
-        err = read_chunk(s, g, index, box, out, scratch, diag);
-        if (err != MR_OK) {
-            return err;
-        }
-        for (i = g->ndim; i-- > 0;) {
-            if (++at[i] <= last[i]) {
-                break;
-            }
-            at[i] = first[i];
-        }
-    } while (i != UINT32_MAX);
-    return MR_OK;
+    note_waits(scratch,
+               mri_box_len(box, g->ndim) * mr_dtype_bytes((mr_dtype)g->dtype));
+    return err;
 }
 
 mr_err
@@ -396,11 +468,17 @@ mri_shard_read_verbatim(const mri_shard *s, const mri_grid_row *g,
                         "the field is an array, not a file");
     }
     err = chunk_row(s, g->first_chunk, &row, diag);
+    if (err == MR_OK && !scratch->warm && row.file_off < s->tail.foot_off) {
+        mri_extents_add(&scratch->ahead, row.file_off,
+                        (uint64_t)MRI_FRAME_HEAD + row.stored_len);
+        mri_extents_ask(&scratch->ahead, &s->file);
+    }
     if (err == MR_OK) {
         err = stored_bytes(s, &row, &scratch->stored, p, diag);
     }
     if (err == MR_OK) {
         *bytes = row.stored_len;
+        note_waits(scratch, row.stored_len);
     }
     return named(s, err, diag);
 }

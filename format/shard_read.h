@@ -5,6 +5,7 @@
 #ifndef MRI_SHARD_READ_H
 #define MRI_SHARD_READ_H
 
+#include "extents.h"
 #include "foot.h"
 #include "meta.h"
 #include "object.h"
@@ -25,6 +26,9 @@ struct mri_shard {
 struct mr_scratch {
     mri_bytes stored;  /* a frame, where the file is not mapped */
     mri_bytes shuffle; /* a chunk before its filter is undone */
+    mri_extents ahead;
+    uint64_t waits, unseen; /* of the thread; bytes read since they were seen */
+    bool warm;              /* what is read is in memory, it seems */
 };
 
 MR_USE_RESULT mr_err mri_shard_sample(const mri_shard *s, uint32_t row,

@@ -418,6 +418,9 @@ verify(verifier *v, const mri_store *store, const mri_shard_ref *expect,
         check_foot(v);
         check_samples(v);
     }
+    if (mri_object_whole(&v->file, &why) != MR_OK) {
+        report(v, NULL, &why);
+    }
     return MR_OK;
 }
 
@@ -426,13 +429,15 @@ static mr_err
 verify_open(verifier *v, const mri_store *store, const mri_shard_ref *expect,
             mr_diag *diag)
 {
-    mr_err err;
+    mr_err err = mri_object_load(&v->file, diag);
 
     v->out->bytes = v->file.size;
     v->scratch = mr_scratch_open();
-    err = v->scratch != NULL
-              ? verify(v, store, expect, diag)
-              : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    if (err == MR_OK) {
+        err = v->scratch != NULL
+                  ? verify(v, store, expect, diag)
+                  : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
     mr_scratch_close(v->scratch);
     mri_bytes_release(&v->pixels);
     mri_stat_proof_release(&v->stats);

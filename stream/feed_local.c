@@ -324,6 +324,7 @@ mri_feed_local(mri_feed **out, const mr_stream_options *o, mr_diag *diag)
                              .pipeline_bytes = o->pipeline_bytes,
                              .tail = o->tail,
                              .order = o->order};
+    const mr_dataset_options how = {.no_mmap = o->no_mmap};
     mr_err err;
 
     *out = NULL;
@@ -334,7 +335,7 @@ mri_feed_local(mri_feed **out, const mr_stream_options *o, mr_diag *diag)
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->work, NULL);
     mri_cond_init(&f->done);
-    err = mr_dataset_open(&f->ds, o->source, diag);
+    err = mr_dataset_open_with(&f->ds, o->source, &how, diag);
     if (err == MR_OK) {
         rows.ds = f->ds;
         err = mri_rows_open(&f->rows, &rows, diag);

@@ -79,6 +79,8 @@ merge_options(mri_cli *cli, const mri_opt *opts)
         {MRI_OPT_FLAG, 'q', "quiet", &cli->quiet, NULL,
          "no progress, no remarks", false},
         {MRI_OPT_FLAG, 'v', "verbose", &cli->verbose, NULL, "say more", false},
+        {MRI_OPT_FLAG, 0, "no-mmap", &cli->no_mmap, NULL,
+         "do not map datasets into memory (NFS, Lustre)", false},
         {MRI_OPT_CHOICE, 0, "color", &cli->color, "auto|always|never",
          "colours on a terminal", false},
         {MRI_OPT_TEXT, 0, "config", &cli->config, "FILE",
@@ -242,6 +244,9 @@ mri_cli_begin(mri_cli *cli, int argc, char **argv, const mri_cmd_doc *doc,
     }
     if (cli->help) {
         return print_help(cli, doc);
+    }
+    if (cli->no_mmap) { /* for helper processes too; no thread runs yet */
+        (void)setenv("MILLRACE_NO_MMAP", "1", 1);
     }
     mri_progress_init(&cli->line, cli->verb, cli->quiet);
     cli->watch = (mr_watch){cli, watch_progress, watch_stop};

@@ -30,7 +30,7 @@ typedef struct mri_progress_line {
 
 typedef struct mri_cli {
     const char *verb;
-    bool json, quiet, verbose, help, roff, names;
+    bool json, quiet, verbose, help, roff, names, no_mmap;
     int color; /* auto, always, never */
     const char *config;
     mri_conf *conf;

@@ -85,6 +85,21 @@ typedef struct mr_field {
  */
 MR_API MR_USE_RESULT mr_err mr_dataset_open(mr_dataset **out, const char *path,
                                             mr_diag *diag);
+
+/* Files are mapped into memory, and while any is, SIGBUS is handled: what a
+ * file lost since it was opened is an error, not the end of the process. The
+ * handler that was there before gets all others. */
+typedef struct mr_dataset_options {
+    bool no_mmap; /* read by ranges instead: for file systems on which a mapping
+                     does not show what other machines wrote */
+} mr_dataset_options;
+
+/* Mapped. MILLRACE_NO_MMAP in the environment stands above it. */
+MR_API mr_dataset_options mr_dataset_defaults(void);
+/* errors  as mr_dataset_open */
+MR_API MR_USE_RESULT mr_err
+mr_dataset_open_with(mr_dataset **out, const char *path,
+                     const mr_dataset_options *options, mr_diag *diag);
 MR_API void mr_dataset_close(mr_dataset *ds); /* NULL is accepted */
 
 MR_API uint64_t mr_dataset_count(const mr_dataset *ds);

@@ -85,6 +85,7 @@ typedef struct mr_stream_options {
     /* Asked during every wait: true ends it with MR_ESTOP. May be NULL; must
      * outlive the stream. */
     const mr_watch *watch;
+    bool no_mmap; /* of a dataset: mr_dataset_options */
 } mr_stream_options;
 
 /* split train, seed 0, batches of 64, mask, random, 0 of 1, depth 4, stop. */
