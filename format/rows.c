@@ -250,10 +250,16 @@ chunk_fits(const mri_grid_row *g)
 }
 
 bool
+mri_grid_known(const mri_grid_row *g)
+{
+    return g->encoding >= MR_ENC_CHUNKS && g->encoding <= MR_ENC_BYTES &&
+           mr_dtype_bytes((mr_dtype)g->dtype) != 0;
+}
+
+bool
 mri_grid_sound(const mri_grid_row *g)
 {
-    if (g->encoding < MR_ENC_CHUNKS || g->encoding > MR_ENC_BYTES ||
-        mr_dtype_bytes((mr_dtype)g->dtype) == 0 || g->ndim > 8) {
+    if (!mri_grid_known(g) || g->ndim > 8) {
         return false;
     }
     for (unsigned i = 0; i < 8; i++) {

@@ -155,9 +155,14 @@ mri_shard_grid(const mri_shard *s, const mri_sample_row *sample, uint32_t i,
         return named(s, err, diag);
     }
     mri_grid_row_get(out, p);
-    if (!mri_grid_sound(out) || out->field >= s->schema->n_fields ||
-        !mri_add(out->first_chunk, mri_grid_chunks(out), &end) ||
-        end > mri_foot_rows(&s->foot, MRI_TABLE_CHUNKS)) {
+    if (!mri_grid_known(out)) { /* its page holds: it was written like this */
+        err = mri_fail(diag, MRI_E_CODEC, s->tail.foot_off,
+                       "field %u of a sample has encoding %u and dtype %u, "
+                       "which this millrace does not know",
+                       i, out->encoding, out->dtype);
+    } else if (!mri_grid_sound(out) || out->field >= s->schema->n_fields ||
+               !mri_add(out->first_chunk, mri_grid_chunks(out), &end) ||
+               end > mri_foot_rows(&s->foot, MRI_TABLE_CHUNKS)) {
         err =
             mri_fail(diag, MRI_E_SHARD_DAMAGED, s->tail.foot_off,
                      "grid row %u contradicts itself", sample->first_grid + i);

@@ -11,6 +11,7 @@
 MRI_BEGIN
 
 typedef enum mri_field_kind {
+    MRI_FIELD_OTHER = 0, /* neither: text, tables, anything */
     MRI_FIELD_IMAGE = 1,
     MRI_FIELD_LABEL = 2
 } mri_field_kind;
