@@ -45,6 +45,7 @@ mri_inspect_kind(mri_field_kind kind)
 {
     return kind == MRI_FIELD_IMAGE   ? "image"
            : kind == MRI_FIELD_LABEL ? "label"
+           : kind == MRI_FIELD_OTHER ? "other"
                                      : "unknown";
 }
 
@@ -85,10 +86,10 @@ mri_inspect_field_text(const mr_dataset *ds, uint32_t field)
     mri_field_level level;
 
     mri_dataset_field_level(ds, field, &level);
-    if (kind != MRI_FIELD_IMAGE) {
-        (void)printf("  (%s)", kind == MRI_FIELD_LABEL
-                                   ? "label"
-                                   : "of a kind that a newer millrace knows");
+    if (kind > MRI_FIELD_LABEL) {
+        (void)printf("  (of a kind that a newer millrace knows)");
+    } else if (kind != MRI_FIELD_IMAGE) {
+        (void)printf("  (%s)", mri_inspect_kind(kind));
     }
     if (level.of != MRI_NO_FIELD) {
         (void)printf("  (level of %s, downsampled %s)",
