@@ -131,21 +131,25 @@ commit_lists(const mri_writer *w, const mri_derive *how, const lists *l,
                                .class_count = (uint32_t)s->n_classes,
                                .classes = (const char **)(uintptr_t)s->classes,
                                .config = s->config};
-    const mri_commit c = {.dir = w->now->dir,
-                          .parent = w->now,
-                          .like = how->like,
-                          .withdrawn = how->withdrawn,
-                          .withdrawn_count = how->count,
-                          .shards = l->shards,
-                          .shard_count = (uint32_t)m->n_shards,
-                          .schema = &schema,
-                          .layout = m->layout,
-                          /* the quarantine is of the folder, not of `like` */
-                          .quarantined = w->now->manifest->quarantined,
-                          .split_names = l->splits,
-                          .split_shares = l->shares,
-                          .split_count = (uint32_t)m->n_splits,
-                          .watch = how->watch};
+    const mri_commit c = {
+        .dir = w->now->dir,
+        .parent = w->now,
+        .like = how->like,
+        .withdrawn = how->withdrawn,
+        .withdrawn_count = how->count,
+        .forget_withdrawn = how->forget_withdrawn,
+        .oldest = how->oldest,
+        .shards = how->shards != NULL ? how->shards : l->shards,
+        .shard_count =
+            how->shards != NULL ? how->shard_count : (uint32_t)m->n_shards,
+        .schema = &schema,
+        .layout = m->layout,
+        /* the quarantine is of the folder, not of `like` */
+        .quarantined = w->now->manifest->quarantined,
+        .split_names = l->splits,
+        .split_shares = l->shares,
+        .split_count = (uint32_t)m->n_splits,
+        .watch = how->watch};
 
     return mri_dataset_commit(&c, generation, diag);
 }

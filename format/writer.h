@@ -31,6 +31,10 @@ typedef struct mri_derive {
     const mr_dataset *like;
     const mri_withdrawn *withdrawn; /* ascending by uid */
     uint64_t count;
+    const mri_shard_ref *shards; /* in place of those of `like`; or NULL */
+    uint32_t shard_count;
+    bool forget_withdrawn; /* as in mri_commit */
+    uint64_t oldest;       /* likewise */
     const mr_watch *watch;
 } mri_derive;
 

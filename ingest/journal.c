@@ -12,8 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FOLDER "journal"
-#define NAME FOLDER "/shards.jsonl"
+#define NAME "journal/shards.jsonl"
 #define LIMIT ((uint64_t)1 << 32)
 
 static mr_err
@@ -177,14 +176,10 @@ mri_journal_close(mri_journal *j, bool remove)
 
     mri_store_log_close(&j->log);
     if (remove && store != NULL) {
-        /* Synced, or after a power cut it is back, and other writers leave an
-         * unfinished ingest alone. */
+        /* Should it stay: the next run finds nothing to do in it. */
         mr_err err = mri_store_remove(store, NAME, NULL);
 
-        if (err == MR_OK) {
-            err = mri_store_sync(store, FOLDER, NULL);
-        }
-        (void)err; /* the next ingest finds nothing to do in it */
+        (void)err;
     }
     mri_free(j->done);
     *j = (mri_journal){0};

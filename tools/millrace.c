@@ -22,6 +22,8 @@ static const verb verbs[] = {
     {"verify", mri_cmd_verify, "read every byte of a dataset and prove it"},
     {"withdraw", mri_cmd_withdraw,
      "take samples or whole groups out of a dataset"},
+    {"compact", mri_cmd_compact,
+     "take the bytes of what was withdrawn out of the shards"},
     {"rollback", mri_cmd_rollback, "bring an older generation's content back"},
     {"salvage", mri_cmd_salvage,
      "what is intact in damaged shards, as a new dataset"},

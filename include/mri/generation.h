@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * generation.h - generations after the first: what differs between two,
- * samples withdrawn, an older one brought back. Nothing is ever deleted.
+ * samples withdrawn, an older one brought back. Only compacting deletes.
  */
 #ifndef MRI_GENERATION_H
 #define MRI_GENERATION_H
@@ -103,6 +103,52 @@ typedef struct mri_rollback_report {
 MR_USE_RESULT mr_err mri_dataset_rollback(const mri_rollback_options *options,
                                           mri_rollback_report *report,
                                           mr_diag *diag);
+
+typedef struct mri_compact_options {
+    const char *dataset;
+    bool purge;    /* forget the withdrawn altogether */
+    bool keep_old; /* the older generations, with the shards they need */
+    bool dry_run;
+    unsigned workers;
+    const char *reason, *command; /* for history.jsonl; may be NULL */
+    const mr_watch *watch;
+} mri_compact_options;
+
+typedef struct mri_compact_report {
+    uint64_t before;             /* the generation that was in force */
+    uint64_t generation;         /* that was made; 0: none */
+    uint32_t shards;             /* of `before` */
+    uint32_t rewritten;          /* of these, with dead rows */
+    uint32_t dropped;            /* of these, with nothing else */
+    uint64_t dead;               /* rows: withdrawn or superseded */
+    uint64_t withdrawn;          /* names on the list, forgotten by a purge */
+    uint64_t bytes, bytes_after; /* of all shards; after: 0 in a dry run */
+    uint64_t generations;        /* that are not kept any more */
+    uint64_t held;               /* of these, still read by somebody */
+    uint32_t gone_shards;        /* that no generation names any more */
+    uint64_t gone_bytes;
+    uint64_t lines;  /* of history and quarantine, cleaned by a purge */
+    bool unfinished; /* an interrupted ingest was there; a purge ends it */
+} mri_compact_report;
+
+/*
+ * Make a generation with the same content whose shards hold no dead rows:
+ * those that have some are written anew from what is stored, proven on the
+ * way. Then the older generations and what only they need are removed, except
+ * what somebody still reads: that goes with a later writer.
+ *
+ * A purge also leaves no trace of the withdrawn: the list of them, lines of
+ * history and quarantine that name them, an unfinished ingest.
+ *
+ * errors  MR_EARG      not the generation in force
+ *         MR_ECORRUPT  a sample is damaged: nothing changes
+ *         MR_EBUSY     another writer holds the dataset; after a purge that
+ *                      was made: somebody still reads an older generation
+ *         MR_EIO, MR_ENOMEM, MR_ESTOP
+ */
+MR_USE_RESULT mr_err mri_dataset_compact(const mri_compact_options *options,
+                                         mri_compact_report *report,
+                                         mr_diag *diag);
 
 MRI_END
 
