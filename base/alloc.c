@@ -15,6 +15,7 @@
 /* Usual programs pay one relaxed load a call for what tests can ask for. */
 static atomic_bool tested;
 static atomic_llong fail_in = -1; /* allocations left until they fail */
+static atomic_bool fail_once;     /* not all later ones as well */
 static atomic_llong made;
 static atomic_llong limit = -1; /* of the bytes held; negative: none */
 static atomic_llong held, most;
@@ -42,6 +43,7 @@ refused(uint64_t bytes)
     }
     atomic_fetch_add(&made, 1);
     if (atomic_load(&fail_in) == 0) {
+        atomic_fetch_sub(&fail_in, atomic_load(&fail_once));
         return true;
     }
     if (atomic_load(&fail_in) > 0) {
@@ -72,8 +74,18 @@ int64_t
 mri_alloc_fail_at(int64_t n)
 {
     atomic_store(&fail_in, n);
+    atomic_store(&fail_once, false);
     decide_tested();
     return atomic_exchange(&made, 0);
+}
+
+int64_t
+mri_alloc_fail_once(int64_t n)
+{
+    int64_t before = mri_alloc_fail_at(n);
+
+    atomic_store(&fail_once, true);
+    return before;
 }
 
 void

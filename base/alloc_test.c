@@ -27,7 +27,7 @@ checked_sums_leave_the_result_alone_on_overflow(void **state)
 }
 
 static void
-the_nth_allocation_and_all_later_ones_fail(void **state)
+the_nth_allocation_fails_and_all_later_ones_or_none(void **state)
 {
     void *a, *b, *c;
 
@@ -41,6 +41,13 @@ the_nth_allocation_and_all_later_ones_fail(void **state)
     assert_null(b);
     assert_null(c);
     mri_free(a);
+    (void)mri_alloc_fail_once(0);
+    a = mri_alloc(1, 1);
+    b = mri_alloc(1, 1);
+    assert_int_equal(mri_alloc_fail_at(-1), 2);
+    assert_null(a);
+    assert_non_null(b);
+    mri_free(b);
 }
 
 static void
@@ -96,7 +103,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_that_overflows_is_refused),
         cmocka_unit_test(checked_sums_leave_the_result_alone_on_overflow),
-        cmocka_unit_test(the_nth_allocation_and_all_later_ones_fail),
+        cmocka_unit_test(the_nth_allocation_fails_and_all_later_ones_or_none),
         cmocka_unit_test(bytes_held_are_counted_and_limited),
         cmocka_unit_test(nothing_still_gives_a_block),
         cmocka_unit_test(pixels_are_aligned),

@@ -15,6 +15,15 @@
 #define FILL_BYTES 4096 /* that are copied on at once */
 #define HC_LEVEL 9
 
+const char *
+mri_coding_name(mri_coding coding)
+{
+    static const char *const names[] = {"auto",    "lz4",  "lz4hc",
+                                        "bitpack", "zstd", "raw"};
+
+    return names[coding];
+}
+
 /* ---- packing ---- */
 
 /* Where things lie in the memory that packing uses. */

@@ -434,6 +434,23 @@ mri_dataset_foresee(const mr_dataset *ds, const uint64_t *ranks, size_t left)
     }
 }
 
+void
+mri_dataset_want(const mr_dataset *ds, const uint64_t *ranks, size_t n,
+                 mr_scratch *scratch)
+{
+    mri_scratch_settle(scratch);
+    for (size_t i = 0; mri_scratch_asks(scratch) && i < n; i++) {
+        const mri_shard *s;
+        mri_index_entry at;
+
+        if (mri_index_at(&ds->index, ranks[i], &at, NULL) == MR_OK &&
+            shard_at(ds, at.shard, &s, NULL) == MR_OK) {
+            mri_shard_want(s, at.row, &scratch->ahead);
+        }
+    }
+    mri_scratch_settle(scratch);
+}
+
 mr_err
 mr_dataset_bytes(const mr_dataset *ds, uint64_t rank, uint32_t i,
                  const uint8_t **p, size_t *bytes, mr_scratch *scratch,

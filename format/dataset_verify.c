@@ -30,6 +30,7 @@ typedef struct verify {
     size_t ref_count;
     uint64_t total_bytes, done_bytes;
     uint64_t oldest;      /* generation that is kept */
+    bool starved;         /* memory ran out: not all is proven */
     bool unread;          /* a manifest: which shards it names is not known */
     pthread_mutex_t lock; /* around tell, watch and out */
 } verify;
@@ -44,8 +45,12 @@ static void
 report(verify *v, const char *sample, const mr_diag *diag)
 {
     pthread_mutex_lock(&v->lock);
-    v->out->damages++;
-    v->tell(v->user, sample, diag);
+    if (diag->err == MR_ENOMEM) {
+        v->starved = true;
+    } else {
+        v->out->damages++;
+        v->tell(v->user, sample, diag);
+    }
     pthread_mutex_unlock(&v->lock);
 }
 
@@ -373,10 +378,15 @@ find_oldest(verify *v, uint64_t latest, mr_diag *diag)
 {
     char name[512];
     mr_dataset *ds;
+    mr_err err;
 
     (void)snprintf(name, sizeof name, "%s@%llu", v->store.root,
                    (unsigned long long)latest);
-    if (mr_dataset_open(&ds, name, NULL) != MR_OK) {
+    err = mr_dataset_open(&ds, name, NULL);
+    if (err == MR_ENOMEM) {
+        return no_memory(diag);
+    }
+    if (err != MR_OK) {
         return mri_generation_first(&v->store, &v->oldest, diag);
     }
     v->oldest = ds->manifest->oldest != 0 ? ds->manifest->oldest : 1;
@@ -422,7 +432,7 @@ verify_all(verify *v, unsigned workers, mr_diag *diag)
     if (err == MR_OK) {
         err = each(v, "", in_dataset, diag);
     }
-    return err;
+    return err == MR_OK && v->starved ? no_memory(diag) : err;
 }
 
 mr_err

@@ -247,6 +247,10 @@ check_page(const mri_foot *foot, uint32_t page, mr_diag *diag)
     if (atomic_load_explicit(&foot->page_ok[page], memory_order_relaxed)) {
         return MR_OK;
     }
+    if (foot->file != NULL && foot->file->map != NULL) {
+        mri_object_want(foot->file, foot->off + (uint64_t)page * MRI_FOOT_PAGE,
+                        page_bytes(foot->len, page));
+    }
     if (mri_xxh3(p, page_bytes(foot->len, page)) !=
         mri_get64(foot->hashes + (size_t)page * 8)) {
         return mri_fail(diag, MRI_E_CHECKSUM,

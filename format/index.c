@@ -158,6 +158,10 @@ check_page(const mri_index *x, uint64_t page, mr_diag *diag)
     if (atomic_load_explicit(&x->page_ok[page], memory_order_relaxed)) {
         return MR_OK;
     }
+    if (x->file.map != NULL) {
+        mri_object_want(&x->file, MRI_INDEX_HEAD + page * PAGE,
+                        page_bytes(x->body_len, page));
+    }
     if (mri_xxh3(p, page_bytes(x->body_len, page)) !=
         mri_get64(x->hashes + page * 8)) {
         mr_err err = mri_fail(diag, MRI_E_INDEX, MRI_INDEX_HEAD + page * PAGE,

@@ -43,19 +43,23 @@ still_named(int fd, const char *path)
 mr_err
 mri_lock_take(mri_lock *lock, const char *path, mr_diag *diag)
 {
-    char host[64] = "", who[128];
+    char host[64] = "", who[128], *name;
     int fd;
 
     *lock = (mri_lock){.fd = -1};
+    name = mri_strdup(path); /* first: a lock that is taken can be removed */
+    if (name == NULL) {
+        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
     for (;;) {
         mr_err err = mri_file_open(&fd, path, O_RDWR | O_CREAT, 0666, diag);
 
-        if (err != MR_OK) {
-            return err;
-        }
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (err == MR_OK && flock(fd, LOCK_EX | LOCK_NB) != 0) {
             err = held(path, fd, diag);
             mri_file_drop(&fd);
+        }
+        if (err != MR_OK) {
+            mri_free(name);
             return err;
         }
         if (still_named(fd, path)) {
@@ -63,11 +67,7 @@ mri_lock_take(mri_lock *lock, const char *path, mr_diag *diag)
         }
         mri_file_drop(&fd); /* its holder removed it meanwhile */
     }
-    lock->path = mri_strdup(path);
-    if (lock->path == NULL) {
-        mri_file_drop(&fd);
-        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-    }
+    lock->path = name;
     lock->fd = fd;
     (void)gethostname(host, sizeof host - 1);
     (void)snprintf(who, sizeof who, "pid %ld on %s\n", (long)getpid(), host);

@@ -119,6 +119,9 @@ open_parts(mri_shard *s, const mri_shard_ref *expect, mr_diag *diag)
         err = mri_foot_open(&s->foot, &s->tail, p, diag);
     }
     if (err == MR_OK) {
+        s->foot.file = &s->file;
+    }
+    if (err == MR_OK) {
         err = mri_foot_table(&s->foot, MRI_TABLE_SCHEMA, &p, &bytes, diag);
     }
     if (err == MR_OK) {

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define SEEN_BYTES 65536u    /* between two looks at how often a thread waits */
+#define WANTED_CHUNKS 8u     /* a field of more asks when it is read */
 #define FORESEEN_BYTES 4096u /* of a frame; then the CPU follows by itself */
 
 mr_scratch *
@@ -370,6 +371,16 @@ walk_on(walk *w)
     return index;
 }
 
+static void
+add_frame(const mri_shard *s, const mri_chunk_row *row, mri_extents *ahead)
+{
+    if ((row->flags & MRI_CHUNK_CONSTANT) == 0 &&
+        row->file_off < s->tail.foot_off) {
+        mri_extents_add(ahead, row->file_off,
+                        (uint64_t)MRI_FRAME_HEAD + row->stored_len);
+    }
+}
+
 /* Ask for the frames of the next chunks, as many as are planned at once. What
  * is wrong with a row is found when its turn comes. */
 static void
@@ -381,11 +392,8 @@ ask_ahead(const mri_shard *s, const walk *from, mri_extents *ahead)
     for (unsigned n = 0; !w.done && n < MRI_EXTENTS; n++) {
         uint64_t i = w.g->first_chunk + walk_on(&w);
 
-        if (chunk_row(s, i, &row, NULL) == MR_OK &&
-            (row.flags & MRI_CHUNK_CONSTANT) == 0 &&
-            row.file_off < s->tail.foot_off) {
-            mri_extents_add(ahead, row.file_off,
-                            (uint64_t)MRI_FRAME_HEAD + row.stored_len);
+        if (chunk_row(s, i, &row, NULL) == MR_OK) {
+            add_frame(s, &row, ahead);
         }
     }
     mri_extents_ask(ahead, &s->file);
@@ -399,12 +407,58 @@ note_waits(mr_scratch *scratch, uint64_t bytes)
     uint64_t waits;
 
     scratch->unseen += bytes;
-    if (scratch->unseen >= SEEN_BYTES) {
-        waits = mri_thread_waits();
-        scratch->warm = waits == scratch->waits && waits != UINT64_MAX;
-        scratch->waits = waits;
-        scratch->unseen = 0;
+    if (scratch->unseen < SEEN_BYTES) {
+        return;
     }
+    waits = mri_thread_waits();
+    /* Reads that were asked for in time do not wait either: a few calm looks
+     * more, before that is taken for memory. */
+    if (waits != scratch->waits || waits == UINT64_MAX) {
+        scratch->calm = 0;
+    } else if (scratch->calm < MRI_CALM) {
+        scratch->calm++;
+    }
+    scratch->waits = waits;
+    scratch->unseen = 0;
+}
+
+void
+mri_scratch_settle(mr_scratch *scratch)
+{
+    scratch->waits = mri_thread_waits();
+    scratch->unseen = 0;
+}
+
+/* The frames of a field's chunks. */
+static void
+want_field(const mri_shard *s, const mri_grid_row *g, mri_extents *ahead)
+{
+    uint64_t n = mri_grid_chunks(g);
+
+    for (uint64_t i = 0; n <= WANTED_CHUNKS && i < n; i++) {
+        mri_chunk_row row;
+
+        if (chunk_row(s, g->first_chunk + i, &row, NULL) == MR_OK) {
+            add_frame(s, &row, ahead);
+        }
+    }
+}
+
+void
+mri_shard_want(const mri_shard *s, uint32_t sample, mri_extents *ahead)
+{
+    mri_sample_row row;
+    mri_grid_row g;
+
+    if (mri_shard_sample(s, sample, &row, NULL) != MR_OK) {
+        return; /* who reads it will say why */
+    }
+    for (uint32_t i = 0; i < row.n_grid; i++) {
+        if (mri_shard_grid(s, &row, i, &g, NULL) == MR_OK) {
+            want_field(s, &g, ahead);
+        }
+    }
+    mri_extents_ask(ahead, &s->file);
 }
 
 static mr_err
@@ -416,7 +470,7 @@ read_box(const mri_shard *s, const mri_grid_row *g, const mr_box *box,
 
     walk_begin(&w, g, box);
     while (err == MR_OK && !w.done) {
-        if (!scratch->warm) {
+        if (mri_scratch_asks(scratch)) {
             ask_ahead(s, &w, &scratch->ahead);
         }
         for (unsigned n = 0; err == MR_OK && !w.done && n < MRI_EXTENTS; n++) {
@@ -473,9 +527,8 @@ mri_shard_read_verbatim(const mri_shard *s, const mri_grid_row *g,
                         "the field is an array, not a file");
     }
     err = chunk_row(s, g->first_chunk, &row, diag);
-    if (err == MR_OK && !scratch->warm && row.file_off < s->tail.foot_off) {
-        mri_extents_add(&scratch->ahead, row.file_off,
-                        (uint64_t)MRI_FRAME_HEAD + row.stored_len);
+    if (err == MR_OK && mri_scratch_asks(scratch)) {
+        add_frame(s, &row, &scratch->ahead);
         mri_extents_ask(&scratch->ahead, &s->file);
     }
     if (err == MR_OK) {

@@ -28,8 +28,19 @@ struct mr_scratch {
     mri_bytes shuffle; /* a chunk before its filter is undone */
     mri_extents ahead;
     uint64_t waits, unseen; /* of the thread; bytes read since they were seen */
-    bool warm;              /* what is read is in memory, it seems */
+    unsigned calm; /* looks without a wait: from MRI_CALM on nothing is asked */
 };
+
+enum { MRI_CALM = 16 };
+
+/* Nothing is known of where its reads come from, or they had to wait. */
+static inline bool
+mri_scratch_asks(const mr_scratch *scratch)
+{
+    return scratch->calm < MRI_CALM;
+}
+/* What the thread waited for until now was not its reads. */
+void mri_scratch_settle(mr_scratch *scratch);
 
 MR_USE_RESULT mr_err mri_shard_sample(const mri_shard *s, uint32_t row,
                                       mri_sample_row *out, mr_diag *diag);
@@ -37,6 +48,8 @@ MR_USE_RESULT mr_err mri_shard_sample(const mri_shard *s, uint32_t row,
  * guessed: its rows; then, when they have come, its first frame. */
 void mri_shard_foresee_rows(const mri_shard *s, uint32_t sample);
 void mri_shard_foresee_frame(const mri_shard *s, uint32_t sample);
+/* Ask the file for the frames of a sample, unless they are many. */
+void mri_shard_want(const mri_shard *s, uint32_t sample, mri_extents *ahead);
 /* Grid `i` of a sample, proven sound. */
 MR_USE_RESULT mr_err mri_shard_grid(const mri_shard *s,
                                     const mri_sample_row *sample, uint32_t i,

@@ -32,6 +32,7 @@ typedef struct verifier {
     mr_scratch *scratch;
     mri_bytes pixels;
     mri_stat_proof stats;
+    bool starved; /* memory ran out: what was not read is not proven */
 } verifier;
 
 /* Which sample owns an offset of the body: the first whose meta frame does not
@@ -64,9 +65,14 @@ owner_of(const verifier *v, uint64_t at)
     return key;
 }
 
+/* Memory that ran out is nothing that the file could help. */
 static void
 report(verifier *v, const char *sample, mr_diag *diag)
 {
+    if (diag->err == MR_ENOMEM) {
+        v->starved = true;
+        return;
+    }
     mri_diag_in(diag, v->file.path);
     v->out->damages++;
     v->tell(v->user, sample, diag);
@@ -81,6 +87,8 @@ report_body(verifier *v, uint64_t at, mr_diag *diag)
     if (bad != NULL) {
         v->bad = bad;
         bad[v->bad_count++] = at;
+    } else {
+        v->starved = true;
     }
     report(v, key, diag);
     mri_free(key);
@@ -433,10 +441,14 @@ verify_open(verifier *v, const mri_store *store, const mri_shard_ref *expect,
 
     v->out->bytes = v->file.size;
     v->scratch = mr_scratch_open();
-    if (err == MR_OK) {
-        err = v->scratch != NULL
-                  ? verify(v, store, expect, diag)
-                  : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    v->starved = v->scratch == NULL;
+    if (err == MR_OK && !v->starved) {
+        err = verify(v, store, expect, diag);
+    }
+    if (err == MR_OK && v->starved) {
+        err = mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE,
+                       "no memory to prove all of the shard");
+        mri_diag_in(diag, v->file.path);
     }
     mr_scratch_close(v->scratch);
     mri_bytes_release(&v->pixels);

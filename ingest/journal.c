@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NAME "journal/shards.jsonl"
+#define FOLDER "journal"
+#define NAME FOLDER "/shards.jsonl"
 #define LIMIT ((uint64_t)1 << 32)
 
 static mr_err
@@ -176,10 +177,14 @@ mri_journal_close(mri_journal *j, bool remove)
 
     mri_store_log_close(&j->log);
     if (remove && store != NULL) {
-        /* Should it stay: the next run finds nothing to do in it. */
+        /* Synced, or after a power cut it is back, and other writers leave an
+         * unfinished ingest alone. */
         mr_err err = mri_store_remove(store, NAME, NULL);
 
-        (void)err;
+        if (err == MR_OK) {
+            err = mri_store_sync(store, FOLDER, NULL);
+        }
+        (void)err; /* the next ingest finds nothing to do in it */
     }
     mri_free(j->done);
     *j = (mri_journal){0};

@@ -668,6 +668,7 @@ write_config(mri_plan *plan)
     mri_json_put_text(&j, "group", o->group);
     mri_json_put_text(&j, "stack", o->stack);
     mri_json_put_text(&j, "pages", pages[o->source.pages]);
+    mri_json_put_text(&j, "codec", mri_coding_name(o->coding));
     mri_json_put_bool(&j, "keep_text", o->source.keep_text);
     mri_json_put_bool(&j, "lenient", o->source.lenient);
     mri_json_key(&j, "classes");

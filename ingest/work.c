@@ -180,6 +180,7 @@ encode_image(job *j, const char *key, const mri_image *image)
     if (err != MR_OK) {
         return err;
     }
+    field.coding = j->plan->options->coding;
     field.sources = j->sources;
     field.source_count = item->file_count;
     s.fields = &field;

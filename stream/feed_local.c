@@ -129,6 +129,9 @@ note_failure(local *f, mri_request *q, uint64_t row, mr_err err,
 static void
 compute(local *f, seat *s, mri_request *q, uint64_t first, uint64_t end)
 {
+    const mri_row_name from = {q->seed, q->epoch, q->position + first};
+
+    mri_rows_foresee(f->rows, s->worker, &from, end - first);
     for (uint64_t i = first; i < end; i++) {
         mri_row_name name = {q->seed, q->epoch, q->position + i};
         uint8_t uid[MR_UID_BYTES];

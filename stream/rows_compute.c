@@ -442,19 +442,14 @@ static mr_err
 find_sample(making *x, const mri_row_name *name)
 {
     const mri_rows *r = x->r;
-    uint64_t n = r->facts.samples, i;
-    mr_err err;
+    mr_err err = mri_rows_rank(r, x->w, name, &x->rank, x->diag);
 
-    mri_order_init(&x->w->order, n, name->seed, name->epoch, r->split_name,
-                   r->order == MR_ORDER_UID);
-    i = mri_order_at(&x->w->order, name->position % n);
-    err = mr_dataset_split_at(r->ds, r->split, i, &x->rank, x->diag);
     if (err == MR_OK) {
         err = mr_dataset_sample(r->ds, x->rank, &x->sample, x->diag);
     }
     if (err == MR_OK) {
         x->key = mri_draw_key(name->seed, name->epoch, x->sample.uid,
-                              name->position / n);
+                              name->position / r->facts.samples);
     }
     return err;
 }

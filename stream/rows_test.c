@@ -380,6 +380,39 @@ nothing_that_is_not_finite_comes_out(void **state)
     mri_rows_close(r);
 }
 
+/* Also over the end of a window, of the epoch, and out of turn. */
+static void
+rows_that_were_foreseen_are_the_same_rows(void **state)
+{
+    mr_diag d = {0};
+    mri_rows *r = open_rows(&floats, "[minmax]", &d);
+    mri_rows_worker *plain = mri_rows_worker_open();
+    mri_rows_worker *ahead = mri_rows_worker_open();
+    uint64_t samples = r->facts.samples;
+
+    (void)state;
+    for (uint64_t from = 0; from < 2 * samples; from += samples - 1) {
+        mri_row_name first = {3, 1, from};
+
+        mri_rows_foresee(r, ahead, &first, 3 * MRI_AHEAD);
+        for (uint64_t i = 0; i < 3 * MRI_AHEAD + 5; i++) {
+            uint64_t place = i % 50 == 49 ? i / 2 : i;
+            mri_row_name name = {3, i % 40 == 39 ? 2 : 1, from + place};
+            uint64_t want, got;
+
+            r->facts.tail = MR_TAIL_WRAP; /* or a position has no sample */
+            assert_ok(mri_rows_rank(r, plain, &name, &want, &d), &d);
+            assert_ok(mri_rows_rank(r, ahead, &name, &got, &d), &d);
+            assert_int_equal(got, want);
+        }
+        assert_int_equal(plain->ahead.count, 0);
+        assert_true(from != 0 || ahead->ahead.count > 0);
+    }
+    mri_rows_worker_close(plain);
+    mri_rows_worker_close(ahead);
+    mri_rows_close(r);
+}
+
 /* A scaled decode against the full one, both resampled with antialias. */
 static void
 a_scaled_decode_is_as_good_as_a_full_one(void **state)
@@ -529,6 +562,7 @@ main(void)
         cmocka_unit_test(without_a_pipeline_fields_are_as_they_are_stored),
         cmocka_unit_test(rows_have_the_bits_of_the_reference),
         cmocka_unit_test(nothing_that_is_not_finite_comes_out),
+        cmocka_unit_test(rows_that_were_foreseen_are_the_same_rows),
         cmocka_unit_test(a_scaled_decode_is_as_good_as_a_full_one),
         cmocka_unit_test(the_fingerprint_is_the_same_at_every_level),
         cmocka_unit_test(every_failed_allocation_is_an_error),

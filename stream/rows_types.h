@@ -12,6 +12,8 @@
 
 #include <mri/rows.h>
 
+#define MRI_AHEAD 64 /* rows that are looked ahead */
+
 /* What stands behind each tensor. */
 typedef enum mri_tensor_role {
     MRI_ROLE_IMAGE,  /* of the pipeline */
@@ -43,13 +45,31 @@ struct mri_rows {
     uint32_t channel_count;
 };
 
+/* Which samples stand at the next positions. */
+typedef struct mri_ahead {
+    const mri_rows *rows; /* NULL: nothing is known */
+    mri_row_name first;   /* position of ranks[0] */
+    uint64_t end;         /* position after the last that will be computed */
+    size_t count;
+    uint64_t ranks[MRI_AHEAD];
+} mri_ahead;
+
 struct mri_rows_worker {
     mri_loader loader;
     mri_exec exec;
     mri_room base, base_places, acts, pool, ranges;
     uint64_t augment_ns;
     mri_order order; /* that was used last */
+    mri_ahead ahead;
 };
+
+/*
+ * The sample at a position. If it was foreseen, those after it are on their
+ * way when this returns.
+ */
+MR_USE_RESULT mr_err mri_rows_rank(const mri_rows *rows, mri_rows_worker *w,
+                                   const mri_row_name *name, uint64_t *rank,
+                                   mr_diag *diag);
 
 /* Index of field `name` within a sample, and its facts; MR_FINISHED if it has
  * none. */

@@ -182,6 +182,7 @@ static mr_err
 compute(mri_server *s, job *j, mri_rows_worker *worker)
 {
     const mri_rows_facts *f = mri_rows_facts_of(j->of->rows);
+    const mri_row_name from = {j->want.seed, j->want.epoch, j->want.position};
     void *to[MRI_ROWS_TENSORS];
     uint64_t base = 0;
     mr_err err = MR_OK;
@@ -201,6 +202,7 @@ compute(mri_server *s, job *j, mri_rows_worker *worker)
         to[t] = j->result->data + base;
         base += f->tensors[t].bytes * j->count;
     }
+    mri_rows_foresee(j->of->rows, worker, &from, j->count);
     for (uint32_t i = 0; err == MR_OK && i < j->count; i++) {
         mri_row_name name = {j->want.seed, j->want.epoch, j->want.position + i};
 

@@ -22,7 +22,9 @@ static const mri_cmd_doc doc = {
         "  millrace ingest fields/ -o f.mr --stack '*_{channel}.TIF'\n"
         "      one file a channel: 01_D.TIF and 01_F.TIF become one sample\n"
         "  millrace ingest raw/ --plan\n"
-        "      what would happen, how long, how large; nothing is written\n",
+        "      what would happen, how long, how large; nothing is written\n"
+        "  millrace ingest scans/ -o keep.mr --codec zstd\n"
+        "      smaller, but slower to read than what is chosen by itself\n",
     .details =
         "Reads JPEG (kept as it is), PNG, TIFF and NIfTI-1/2, each known by "
         "its\ncontent. Running the same command again goes on where it "
@@ -294,7 +296,7 @@ mri_cmd_ingest(int argc, char **argv)
     mri_ingest_options o = mri_ingest_defaults();
     const char *max_bad = "5%";
     bool plan = false;
-    int layout = 0, pages = 0;
+    int layout = 0, pages = 0, codec = 0;
     uint64_t workers = o.workers;
     const mri_opt opts[] = {
         {MRI_OPT_TEXT, 'o', "output", &o.output, "DATASET",
@@ -309,6 +311,8 @@ mri_cmd_ingest(int argc, char **argv)
          "one file a channel: '*_{channel}.tif'", false},
         {MRI_OPT_CHOICE, 0, "pages", &pages, "auto|depth|channel|sample",
          "what the pages of a TIFF are", false},
+        {MRI_OPT_CHOICE, 0, "codec", &codec, "auto|lz4|lz4hc|bitpack|zstd|raw",
+         "how arrays are compressed (auto)", false},
         {MRI_OPT_TEXT, 0, "max-bad", &max_bad, "N|N%",
          "bad inputs that are borne (5%)", false},
         {MRI_OPT_BYTES, 0, "shard-size", &o.shard_bytes, "BYTES",
@@ -350,6 +354,7 @@ mri_cmd_ingest(int argc, char **argv)
     o.source_count = cli.rest.count;
     o.layout = (mri_layout)layout;
     o.source.pages = (mri_pages)pages;
+    o.coding = (mri_coding)codec;
     o.workers = (unsigned)workers;
     o.command = cli.command;
     o.watch = &cli.watch;

@@ -26,6 +26,46 @@ json_shape(mri_json *j, const uint64_t *shape, uint32_t rank)
 
 /* ---- shards ---- */
 
+/* How the chunks are stored, a line or an object for each way. */
+static mr_err
+show_codings(const mri_inspect *in, const mri_shard *s, mri_json *j,
+             mr_diag *diag)
+{
+    mri_coded coded[MRI_CODED_MOST];
+    uint32_t count;
+    mr_err err = mri_shard_codings(s, coded, &count, diag);
+
+    if (err != MR_OK) {
+        return err;
+    }
+    if (in->cli->json) {
+        mri_json_key(j, "codings");
+        mri_json_array(j);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const mri_coded *c = &coded[i];
+
+        if (in->cli->json) {
+            mri_json_object(j);
+            mri_json_put_text(j, "codec", c->codec);
+            mri_json_put_text(j, "filter", c->filter);
+            mri_json_put_u64(j, "chunks", c->chunks);
+            mri_json_put_u64(j, "raw_bytes", c->raw_bytes);
+            mri_json_put_u64(j, "stored_bytes", c->stored_bytes);
+            mri_json_end(j);
+        } else {
+            (void)printf("  %s, filter %s: %s, %s stored of %s\n", c->codec,
+                         c->filter, mri_text_plural(c->chunks, "chunk"),
+                         mri_text_bytes(c->stored_bytes),
+                         mri_text_bytes(c->raw_bytes));
+        }
+    }
+    if (in->cli->json) {
+        mri_json_end(j);
+    }
+    return MR_OK;
+}
+
 static mr_err
 show_shard(const mri_inspect *in, mri_json *j, mr_diag *diag)
 {
@@ -43,14 +83,17 @@ show_shard(const mri_inspect *in, mri_json *j, mr_diag *diag)
         mri_json_put_text(j, "id", mri_text_hex(mri_shard_id(s), 16));
         mri_json_put_u64(j, "samples", mri_shard_samples(s));
         mri_json_put_u64(j, "bytes", mri_shard_bytes(s));
-        mri_json_key(j, "keys");
-        mri_json_array(j);
     } else {
         (void)printf("%s\n  shard %s, ", in->thing,
                      mri_text_hex(mri_shard_id(s), 16));
         mri_inspect_version_text(mri_shard_version(s), mri_shard_feature_name);
         (void)printf(", %s samples, %s\n", mri_text_count(mri_shard_samples(s)),
                      mri_text_bytes(mri_shard_bytes(s)));
+    }
+    err = show_codings(in, s, j, diag);
+    if (in->cli->json) {
+        mri_json_key(j, "keys");
+        mri_json_array(j);
     }
     for (uint32_t i = 0; err == MR_OK && i < mri_shard_samples(s); i++) {
         mri_meta *meta;

@@ -30,6 +30,7 @@ bool mri_add(uint64_t a, uint64_t b, uint64_t *out);
  * fail; a negative n never fails. Returns how many were made since last time.
  */
 int64_t mri_alloc_fail_at(int64_t n);
+int64_t mri_alloc_fail_once(int64_t n); /* the n-th alone */
 /*
  * For tests: count the bytes held from now on, beginning with 0, and refuse
  * what would make them more than `bytes`; negative: neither any more.

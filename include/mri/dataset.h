@@ -34,6 +34,13 @@ MR_USE_RESULT mr_err mri_generation_of(const char *dir, uint64_t *generation,
  */
 void mri_dataset_foresee(const mr_dataset *ds, const uint64_t *ranks,
                          size_t left);
+/*
+ * Before ranks[0 .. n) are read, whatever memory they lie in: have the files
+ * asked for all small samples among them at once. A hint; it costs next to
+ * nothing while `scratch`, which reads them, was never made to wait of late.
+ */
+void mri_dataset_want(const mr_dataset *ds, const uint64_t *ranks, size_t n,
+                      mr_scratch *scratch);
 /* Which split a rank belongs to, or MR_ALL_SAMPLES if to none. */
 MR_USE_RESULT mr_err mri_dataset_split_of(const mr_dataset *ds, uint64_t rank,
                                           uint32_t *split, mr_diag *diag);

@@ -35,6 +35,9 @@ typedef enum mri_coding {
     MRI_CODING_RAW
 } mri_coding;
 
+/* "auto", "lz4", ... as users write it. */
+const char *mri_coding_name(mri_coding coding);
+
 /* One field, decoded (or verbatim), still in the caller's memory. */
 typedef struct mri_field_in {
     uint16_t name; /* index in the schema's fields */

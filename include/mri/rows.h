@@ -80,6 +80,13 @@ MR_USE_RESULT mr_err mri_rows_compute(const mri_rows *rows, mri_rows_worker *w,
                                       const mri_row_name *name, void *const *to,
                                       uint64_t row, uint8_t uid[MR_UID_BYTES],
                                       mr_diag *diag);
+/*
+ * Said before the rows of positions name->position .. + n are computed by this
+ * worker, in this order: their samples are then fetched ahead. A hint; the
+ * worker forgets it when it is told of others.
+ */
+void mri_rows_foresee(const mri_rows *rows, mri_rows_worker *w,
+                      const mri_row_name *first, uint64_t n);
 /* A masked row: zeros. */
 void mri_rows_mask(const mri_rows_facts *facts, void *const *to, uint64_t row);
 /* The error is one that a policy for damaged records may mask. */

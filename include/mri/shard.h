@@ -87,6 +87,23 @@ const mri_version *mri_shard_version(const mri_shard *s);
 /* "feature 7" for one without a name. */
 const char *mri_shard_feature_name(unsigned bit);
 
+enum { MRI_CODED_MOST = 32 };
+
+/* Chunks that are stored in the same way. */
+typedef struct mri_coded {
+    const char *codec;  /* "lz4", ..., "constant", "jpeg", "file" */
+    const char *filter; /* "none", ... */
+    uint64_t chunks, raw_bytes, stored_bytes;
+} mri_coded;
+
+/*
+ * How the chunks of a shard are stored, by name: reads its table of chunks.
+ * errors  MR_ECORRUPT
+ */
+MR_USE_RESULT mr_err mri_shard_codings(const mri_shard *s,
+                                       mri_coded out[MRI_CODED_MOST],
+                                       uint32_t *count, mr_diag *diag);
+
 /* The human side of a sample: what its meta frame says. */
 typedef struct mri_meta {
     const char *key, *group, *class_name; /* "" where there is none */

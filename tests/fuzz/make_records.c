@@ -7,6 +7,7 @@
  *
  * To be run again whenever the bytes of the format change.
  */
+#include "chunk.h"
 #include "fuzz_shard.h"
 #include "index.h"
 #include "manifest.h"
@@ -138,6 +139,65 @@ put_parts(void)
     put_flagged("meta_fuzz", "schema", 1, chunks, (size_t)rows);
 }
 
+/* Noise about a slope, and of 16 bits also a few values far apart. */
+static void
+fill_chunk(uint8_t *raw, unsigned element, bool few)
+{
+    for (uint32_t i = 0; i < 960; i++) {
+        uint32_t r = i * 2654435761u >> 28;
+
+        mri_put64(raw + (size_t)i * element,
+                  few ? r * 3001 : 100 + i / 40 + (r & 7));
+    }
+}
+
+/* A chunk of every codec, as the packer makes it. */
+static void
+put_coded(const char *name, mr_dtype dtype, mri_coding coding, bool few)
+{
+    mri_grid_row g = {.encoding = MR_ENC_CHUNKS,
+                      .dtype = (uint8_t)dtype,
+                      .ndim = 3,
+                      .axes = "ZYX",
+                      .dims = {4, 12, 20},
+                      .chunk = {4, 12, 20}};
+    uint8_t raw[960 * 8 + 8], front[2 + MRI_GRID_ROW + MRI_CHUNK_ROW] = {0};
+    mri_bytes head = {front, sizeof front, sizeof front}, work = {0};
+    unsigned element = (unsigned)mr_dtype_bytes(dtype);
+    mri_chunk_in in = {.raw = raw,
+                       .raw_len = 960 * element,
+                       .element = element,
+                       .real = dtype >= MR_F16,
+                       .row = 20,
+                       .plane = 240,
+                       .coding = coding};
+    mri_packed p;
+
+    fill_chunk(raw, element, few);
+    hold(mri_chunk_pack(&p, &in, &work) && p.codec != MRI_CODEC_RAW);
+    mri_grid_row_put(front + 2, &g);
+    mri_chunk_row_put(front + 2 + MRI_GRID_ROW,
+                      &(mri_chunk_row){.stored_len = p.stored_len,
+                                       .raw_len = p.raw_len,
+                                       .codec = p.codec,
+                                       .filter = p.filter,
+                                       .kind = MRI_FRAME_CHUNK});
+    put("chunk_fuzz", name, &head, p.stored, p.stored_len);
+    mri_bytes_release(&work);
+}
+
+static void
+put_codings(void)
+{
+    put_coded("bits8", MR_U8, MRI_CODING_BITPACK, false);
+    put_coded("bits16", MR_I16, MRI_CODING_BITPACK, false);
+    put_coded("palette", MR_U16, MRI_CODING_BITPACK, true);
+    put_coded("zstd8", MR_U8, MRI_CODING_ZSTD, false);
+    put_coded("zstd32", MR_I32, MRI_CODING_ZSTD, false);
+    put_coded("zstd_real", MR_F64, MRI_CODING_ZSTD, false);
+    put_coded("lz4hc", MR_U32, MRI_CODING_LZ4HC, false);
+}
+
 static void
 put_generation(void)
 {
@@ -202,6 +262,7 @@ main(int argc, char **argv)
     fuzz_set_make(&set);
     put_shards();
     put_parts();
+    put_codings();
     put_generation();
     put_lines();
     return 0;

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <warm.h>
 
 enum {
     FUZZ_MEND = 1, /* make the checksums right */
@@ -57,6 +58,12 @@ fuzz_ok(mr_err err, mr_diag *diag)
 static inline void
 fuzz_begin(void)
 {
+    static bool warm;
+
+    if (!warm) {
+        warm_mappings();
+        warm = true;
+    }
     mri_alloc_limit((int64_t)64 << 20);
 }
 

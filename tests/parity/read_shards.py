@@ -1,0 +1,419 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The golden datasets through the reader of shards.py, value by value.
+
+    read_shards.py SET.txt PICTURES GOLDEN [MILLRACE]
+
+Needs Python 3.9 and nothing else; what is there besides (libzstd, Pillow, the
+program) is used and named. The table says what the files hold and the formula
+of values.py gives each value: no golden file is its own judge.
+"""
+import hashlib
+import json
+import math
+import os
+import random
+import struct
+import subprocess
+import sys
+
+import shards
+from golden_values import read_table, values, whole_numbers
+
+SPLITS = ["train", "val", "test"]
+CLASSES = ["ring", "spot", "über"]
+FIELDS = [("image", 1), ("label", 2), ("half", 1), ("text", 0)]
+LEVELS = [(0, []), (0, []), (1, [1, 2, 2]), (0, [])]
+counts = {"fields": 0, "values": 0, "boxes": 0, "flips": 0}
+skipped = set()
+
+
+def equal(got, want, what):
+    if got != want:
+        sys.exit("FAILED: %s: %.200r is not %.200r" % (what, got, want))
+
+
+def near(got, want, scale, what):
+    if abs(got - want) > 1e-9 * scale:
+        sys.exit("FAILED: %s: %r is not %r" % (what, got, want))
+
+
+# ---- statistics, computed again ---------------------------------------------
+
+def moments(numbers):
+    finite = [x for x in numbers if math.isfinite(x)]
+    if not finite:
+        return [0, 0.0, 0.0, 0.0, 0.0]
+    return [len(finite), min(finite), max(finite), math.fsum(finite),
+            math.fsum(x * x for x in finite)]
+
+
+def check_moments(got, want, what):
+    equal(list(got[:3]), want[:3], what)
+    near(got[3], want[3], math.sqrt(want[0] * want[4]), what + " (sum)")
+    near(got[4], want[4], want[4], what + " (squares)")
+
+
+def strides(axes, shape):
+    out, n = {}, 1
+    for axis, size in zip(reversed(axes), reversed(shape)):
+        out[axis] = n, size
+        n *= size
+    return out
+
+
+def foreground(step, field):
+    """For each element: whether the first label that fits is above zero."""
+    mine = strides(field.axes, field.shape)
+    space = {a: n for a, n in zip(field.axes, field.shape) if a in "ZYX"}
+    for label in step.fields:
+        other = strides(label.axes, label.shape)
+        if label.name != "label" or label.encoding != "chunks" or \
+                {a: n for a, (_, n) in other.items() if a in "ZYX"} != space \
+                or any(a not in "ZYXCT" or
+                       (a in "CT" and n not in (1, mine.get(a, (0, 1))[1]))
+                       for a, (_, n) in other.items()):
+            continue
+        above = [x > 0 for x in whole_numbers(label, values(step, label))]
+        picked = [(s, n, other[a][0]) for a, (s, n) in mine.items()
+                  if a in other and other[a][1] > 1]
+        return [above[sum(i // s % n * o for s, n, o in picked)]
+                for i in range(field.count)]
+    return [False] * field.count
+
+
+def check_statistics(step, sample, f, field, numbers):
+    slope, inter = field.slope, field.inter
+    physical = [x * slope + inter for x in map(float, numbers)] \
+        if field.scaled else list(map(float, numbers))
+    stride, channels = strides(field.axes, field.shape).get("C", (1, 1))
+    under = foreground(step, field) if field.name != "label" else \
+        [False] * field.count
+    for c in range(channels):
+        row = sample.moments()[f, c]
+        mine = [i for i in range(field.count) if i // stride % channels == c]
+        here = [physical[i] for i in mine]
+        what = "%s %s channel %d" % (step.key, field.name, c)
+        equal(row[0], sum(not math.isfinite(x) for x in here), what)
+        check_moments(row[1], moments(here), what)
+        check_moments(row[2], moments(x for x in here if x != 0), what)
+        check_moments(row[3], moments(physical[i] for i in mine if under[i]),
+                      what + " under the label")
+
+
+def check_chunk_statistics(step, sample, f, field, numbers):
+    grid = sample.grid(f)
+    for i, told in enumerate(sample.chunk_stats(f)):
+        low, size = grid.place(i)
+        here = [numbers[j] for j in inside(field.shape, low, size)]
+        real = [x for x in here if x == x]
+        want = [min(real), max(real)] if real else [math.nan] * 2
+        what = "chunk %d of %s %s" % (i, step.key, field.name)
+        equal(str([x + 0 for x in told[:2]]), str([x + 0 for x in want]), what)
+        equal(told[2:4], (sum(x != 0 for x in here), len(here) - len(real)),
+              what)
+        seen = {}
+        for x in here if field.name == "label" else []:
+            seen[x] = seen.get(x, 0) + 1
+        equal(told[4], seen, what + " labels")
+        equal(list(told[4]), sorted(seen), what + " order")
+
+
+# ---- fields -----------------------------------------------------------------
+
+def inside(shape, low, size):
+    """Places of a box in the whole, in row-major order."""
+    at = [0]
+    for full, first, n in zip(shape, low, size):
+        at = [a * full + first + i for a in at for i in range(n)]
+    return at
+
+
+def check_array(step, sample, f, field, chance):
+    grid = sample.grid(f)
+    equal((grid.dtype, grid.axes, grid.dims, grid.flags & 1),
+          (field.dtype, field.axes, field.shape, int(field.scaled)), step.key)
+    equal(grid.flags >> 1 & 1, int(field.name == "label"), step.key)
+    want, item = values(step, field), grid.item
+    got = sample.box(f)
+    if got != want:
+        sys.exit("FAILED: values of %s %s" % (step.key, field.name))
+    for _ in range(3):
+        low = [chance.randrange(n) for n in field.shape]
+        size = [1 + chance.randrange(min(n - b, 12))
+                for n, b in zip(field.shape, low)]
+        box = b"".join(want[i * item:i * item + item]
+                       for i in inside(field.shape, low, size))
+        equal(sample.box(f, low, size), box, "a box of " + step.key)
+        counts["boxes"] += 1
+    numbers = whole_numbers(field, want)
+    check_statistics(step, sample, f, field, numbers)
+    check_chunk_statistics(step, sample, f, field, numbers)
+    counts["values"] += field.count
+    check_order(step, sample, f)
+
+
+def check_order(step, sample, f):
+    """Chunks lie in Morton order."""
+    grid, placed = sample.grid(f), []
+    rows = sample.shard.rows(shards.CHUNK_ROWS, grid.first, grid.chunks)
+    bits = [(n - 1).bit_length() for n in grid.grid]
+    for i in range(grid.chunks):
+        code, n = 0, 0
+        low, _ = grid.place(i)
+        at = [b // c for b, c in zip(low, grid.chunk)]
+        for bit in range(max(bits, default=0)):
+            for axis in reversed(range(len(at))):
+                if bit < bits[axis]:
+                    code |= (at[axis] >> bit & 1) << n
+                    n += 1
+        if not rows[24 * i + 23] & 1:
+            placed.append((code, struct.unpack_from("<Q", rows, 24 * i)[0]))
+    offsets = [off for _, off in sorted(placed)]
+    equal(offsets, sorted(offsets), "order of the chunks of " + step.key)
+
+
+def check_picture(sample, f, field, data):
+    grid = sample.grid(f)
+    equal((grid.axes, grid.dims), (field.axes, field.shape), field.pattern)
+    try:
+        import io
+        from PIL import Image
+    except ImportError:
+        skipped.add("decoded JPEG (no Pillow)")
+        return
+    image = Image.open(io.BytesIO(data))
+    # The same library gives the same values, another one nearly so; the hash
+    # tells only the first.
+    if shards.xxh3(image.tobytes()) != grid.content:
+        skipped.add("hash of decoded JPEG (another decoder)")
+    equal([image.height, image.width], grid.dims[:2], field.pattern)
+    equal(len(image.getbands()), grid.jpeg[0], field.pattern)
+
+
+def check_geometry(sample, f, field):
+    g = sample.geometry(f)
+    if not field.scaled:
+        equal((g.double(1) or 1.0, g.double(2), g.int(5), g.bytes(6)),
+              (1.0, 0.0, 0, b""), "geometry of " + sample.key)
+        return
+    equal((g.double(1), g.double(2)), (field.slope, field.inter), sample.key)
+    equal(g.doubles(3), [-1, 0, 0, 10.5, 0, 0.75, 0, -20, 0, 0, 2, 30.125],
+          sample.key)
+    equal(g.doubles(4), [0.5 + i for i in range(len(field.shape))], sample.key)
+    equal(g.int(5), 6, sample.key)
+    equal(g.bytes(6), bytes(i * 7 & 255 for i in range(348)), sample.key)
+    equal(g.texts(7), ["DAPI", "β-catenin", "GFP"]
+          if field.axes.startswith("C") else [], sample.key)
+
+
+def source_bytes(step, field, pictures):
+    if field.encoding == "jpeg":
+        with open(os.path.join(pictures, field.pattern), "rb") as f:
+            return f.read()
+    return values(step, field)
+
+
+def check_sample(step, sample, pictures, chance):
+    equal((sample.key, sample.group, sample.class_name),
+          (step.key, step.group, step.class_name), "words")
+    equal(sample.cls, CLASSES.index(step.class_name) if step.class_name
+          else 0xFFFFFFFF, "class of " + step.key)
+    images = [hashlib.sha256(source_bytes(step, field, pictures)).digest()
+              for field in step.fields if field.name == "image"]
+    key = step.key.encode()
+    uid = hashlib.sha256(b"millrace-uid-1\0" + struct.pack("<Q", len(key)) +
+                         key + struct.pack("<Q", len(images)) +
+                         b"".join(images)).digest()[:16]
+    equal(sample.uid, uid, "uid of " + step.key)
+    equal(sample.fields, len(step.fields), "fields of " + step.key)
+    for f, field in enumerate(step.fields):
+        grid = sample.grid(f)
+        equal(FIELDS[grid.field][0], field.name, step.key)
+        check_geometry(sample, f, field)
+        counts["fields"] += 1
+        if field.encoding == "chunks":
+            check_array(step, sample, f, field, chance)
+        elif field.encoding == "jpeg":
+            stored = sample.verbatim(f)
+            equal(stored, source_bytes(step, field, pictures), step.key)
+            check_picture(sample, f, field, stored)
+        else:
+            want = field.pattern.encode()[:field.shape[0]]
+            equal(sample.verbatim(f), want, step.key)
+            equal(grid.content, shards.xxh3(want), step.key)
+
+
+# ---- datasets ---------------------------------------------------------------
+
+def check_splits(dataset, steps):
+    everywhere = sorted(r for ranks in dataset.ranks for r in ranks)
+    equal(everywhere, list(range(len(dataset.entries))), "splits")
+    where = {}
+    for split, ranks in enumerate(dataset.ranks):
+        for rank in ranks:
+            group = steps[dataset.sample(rank).key].group
+            if group and where.setdefault(group, split) != split:
+                sys.exit("FAILED: %s is in two splits" % group)
+
+
+def check_dataset_statistics(dataset):
+    """Sums of the moment rows in the order of uid."""
+    told = {(m.text(1), m.text(2)): m.messages(3)
+            for m in dataset.manifest.messages(8)}
+    names = {"": range(len(dataset.entries))}
+    names.update(zip((n for n, _ in dataset.splits), dataset.ranks))
+    for (split, field), channels in told.items():
+        for c, channel in enumerate(channels):
+            rows = []
+            for rank in names[split]:
+                sample = dataset.sample(rank)
+                rows += [sample.moments()[f, c] for f in range(sample.fields)
+                         if FIELDS[sample.grid(f).field][0] == field and
+                         (f, c) in sample.moments()]
+            what = "statistics of %s %s %d" % (split or "all", field, c)
+            equal(channel.int(4), sum(r[0] for r in rows), what)
+            for kind, part in (1, 1), (2, 2):
+                parts = [r[part] for r in rows if r[part][0]]
+                m = channel.messages(kind)[0] if channel.messages(kind) \
+                    else shards.Message(b"")
+                want = [sum(p[0] for p in parts),
+                        min((p[1] for p in parts), default=0.0),
+                        max((p[2] for p in parts), default=0.0),
+                        math.fsum(p[3] for p in parts),
+                        math.fsum(p[4] for p in parts)]
+                check_moments([m.int(1)] + [m.double(i) for i in range(2, 6)],
+                              want, what)
+
+
+def check_program(program, path, dataset):
+    out = subprocess.run([program, "inspect", path, "--json"], check=True,
+                         stdout=subprocess.PIPE).stdout
+    told = json.loads(out)
+    equal(told["samples"], len(dataset.entries), path)
+    equal(told["content_id"], dataset.manifest.bytes(14).hex(), path)
+    equal([told["splits"][n] for n in SPLITS],
+          [len(r) for r in dataset.ranks], path)
+    equal(told["format"]["version"], "1.0", path)
+
+
+def check_generation(path, generation, state, pictures, program):
+    dataset = shards.Dataset(path, generation)
+    equal(dataset.content_id(), dataset.manifest.bytes(14), "content_id")
+    equal(dataset.schema.fields, FIELDS, "schema")
+    equal(dataset.schema.levels, LEVELS, "levels")
+    equal(dataset.schema.classes, CLASSES, "classes")
+    equal([n for n, _ in dataset.splits], SPLITS, "splits")
+    equal(len(dataset.entries), len(state.live), "samples")
+    equal(len(dataset.refs), state.shards, "shards")
+    gone = dataset.manifest.bytes(20)
+    equal(len(gone), 32 * len(state.withdrawn), "withdrawn")
+    hashes = sorted(gone[at + 16:at + 24] for at in range(0, len(gone), 32))
+    equal(hashes, sorted(struct.pack("<Q", shards.xxh3(k.encode()))
+                         for k in state.withdrawn), "keys withdrawn")
+    chance = random.Random(generation)
+    for rank in range(len(dataset.entries)):
+        sample = dataset.sample(rank)
+        if sample.key not in state.live:
+            sys.exit("FAILED: %s should not be there" % sample.key)
+        check_sample(state.live[sample.key], sample, pictures, chance)
+    for shard in dataset.shards.values():
+        digest = hashlib.sha256(shard.foot + shard.hashes).digest()
+        equal(digest[:16], shard.id, "id of a shard")
+    check_splits(dataset, state.live)
+    check_dataset_statistics(dataset)
+    if program:
+        check_program(program, "%s@%d" % (path, generation), dataset)
+
+
+# ---- damage -----------------------------------------------------------------
+
+def read_all(data):
+    shard = shards.Shard(data)
+    for page in range(0, len(shard.foot), 65536):
+        shard.foot_bytes(page, min(65536, len(shard.foot) - page))
+    for i in range(shard.samples):
+        sample = shard.sample(i)
+        for f in range(sample.fields):
+            sample.box(f)
+
+
+def refused(data, what):
+    try:
+        read_all(bytes(data))
+    except shards.Damaged:
+        counts["flips"] += 1
+        return
+    except shards.Unknown:
+        pass
+    sys.exit("FAILED: %s is not seen as damage" % what)
+
+
+def check_damage(path):
+    """Flips in head, frames, foot, and both tails; cuts."""
+    with open(path, "rb") as f:
+        whole = bytearray(f.read())
+    shard = shards.Shard(bytes(whole))
+    end = shard.foot_off + shard.foot_len
+    chance = random.Random(1)
+    places = [(at, None) for at in range(64)] + \
+        [(at, None) for at in range(shard.foot_off, end)] + \
+        [(len(whole) - 64 + at, len(whole) - 8192 + at) for at in range(64)]
+    for at, twin in places:
+        for bit in range(8) if at < 64 or twin else [chance.randrange(8)]:
+            for place in (at, twin):
+                if place is not None:
+                    whole[place] ^= 1 << bit
+            refused(whole, "bit %d of byte %d" % (bit, at))
+            for place in (at, twin):
+                if place is not None:
+                    whole[place] ^= 1 << bit
+    for _ in range(200):
+        at = chance.randrange(64, shard.foot_off)
+        whole[at] ^= 1 << chance.randrange(8)
+        flipped = bytes(whole)
+        if in_frames(shard, at):
+            refused(flipped, "byte %d of the body" % at)
+        whole[:] = shard.data
+    for size in range(0, len(whole), 509):
+        refused(whole[:size], "a cut at %d" % size)
+    one = bytearray(whole)
+    one[-64] ^= 1
+    read_all(bytes(one))  # the other tail tells
+
+
+def in_frames(shard, at):
+    """Not in the zeros between frames, nor in the schema's frame."""
+    begin, first = 64, True
+    while begin < shard.foot_off:
+        stored = struct.unpack_from("<I", shard.data, begin + 8)[0]
+        if begin <= at < begin + 32 + stored:
+            return not first
+        begin += -(-(32 + stored) // 64) * 64
+        first = False
+    return False
+
+
+def main():
+    table, pictures, golden = sys.argv[1:4]
+    program = sys.argv[4] if len(sys.argv) > 4 else None
+    small = None
+    for name, generations in read_table(table):
+        path = os.path.join(golden, name + ".mr")
+        for i, state in enumerate(generations):
+            check_generation(path, i + 1, state, pictures, program)
+        equal(shards.Dataset(path).manifest.int(1), len(generations),
+              "generation in force")
+        for folder, _, files in os.walk(os.path.join(path, "shards")):
+            for file in files:
+                file = os.path.join(folder, file)
+                if not small or os.path.getsize(file) < os.path.getsize(small):
+                    small = file
+    check_damage(small)
+    print("%(fields)d fields, %(values)d values, %(boxes)d boxes; "
+          "%(flips)d damages refused" % counts)
+    for what in sorted(skipped):
+        print("skipped:", what)
+
+
+if __name__ == "__main__":
+    main()
