@@ -389,6 +389,52 @@ mr_dataset_read(const mr_dataset *ds, uint64_t rank, uint32_t i,
                         : err;
 }
 
+/* Slope and intercept, remembered by scratch: patches of one volume come one
+ * after the other, and its meta frame would be unpacked for each. */
+static mr_err
+scale_of(const mr_dataset *ds, uint64_t rank, uint32_t i, const mri_shard *s,
+         const mri_grid_row *g, mr_scratch *scratch, mri_scale *out,
+         mr_diag *diag)
+{
+    mr_err err;
+
+    *out = (mri_scale){1, 0};
+    if ((g->flags & MRI_GRID_SCALED) == 0) {
+        return MR_OK;
+    }
+    if (scratch != NULL && scratch->last.known &&
+        scratch->last.first_chunk == g->first_chunk &&
+        memcmp(scratch->last.shard, s->tail.shard_id, 16) == 0) {
+        *out = scratch->last.scale;
+        return MR_OK;
+    }
+    err = mr_dataset_scale(ds, rank, i, &out->slope, &out->inter, diag);
+    if (err == MR_OK && scratch != NULL) {
+        scratch->last.known = true;
+        scratch->last.first_chunk = g->first_chunk;
+        scratch->last.scale = *out;
+        memcpy(scratch->last.shard, s->tail.shard_id, 16);
+    }
+    return err;
+}
+
+mr_err
+mr_dataset_read_f32(const mr_dataset *ds, uint64_t rank, uint32_t i,
+                    const mr_box *box, const mr_tensor *out,
+                    mr_scratch *scratch, mr_diag *diag)
+{
+    const mri_shard *s;
+    mri_grid_row g;
+    mri_to_f32 to = {.out = out};
+    mr_err err = grid_at(ds, rank, i, &s, &g, diag);
+
+    if (err == MR_OK) {
+        err = scale_of(ds, rank, i, s, &g, scratch, &to.scale, diag);
+    }
+    return err == MR_OK ? mri_shard_read_f32(s, &g, box, &to, scratch, diag)
+                        : err;
+}
+
 /* The shard of a rank if it is open, by an entry that is not proven. */
 static const mri_shard *
 likely_shard(const mr_dataset *ds, uint64_t rank, uint32_t *row)

@@ -244,6 +244,16 @@ read_box(reader *r, uint64_t rank, mr_box *box, mr_diag *diag)
     return mr_dataset_read(r->ds, rank, 1, box, &t, r->scratch, diag);
 }
 
+static mr_err
+read_floats(reader *r, uint64_t rank, mr_diag *diag)
+{
+    const mr_box box = {.first = {1, 2}, .size = {9, CELL / 20 - 2}};
+    float got[9 * CELL / 20];
+    mr_tensor t = mr_tensor_of(got, MR_F32, 2, box.size);
+
+    return mr_dataset_read_f32(r->ds, rank, 0, &box, &t, r->scratch, diag);
+}
+
 /* All that a sample has, once. */
 static mr_err
 read_sample(reader *r, uint64_t rank, mr_diag *diag)
@@ -260,6 +270,9 @@ read_sample(reader *r, uint64_t rank, mr_diag *diag)
     }
     if (err == MR_OK && same) {
         err = read_box(r, rank, &box, diag);
+    }
+    if (err == MR_OK && same) {
+        err = read_floats(r, rank, diag);
     }
     assert_true(same); /* an error may be; other bytes may not */
     return err;
@@ -292,6 +305,54 @@ mapped_or_not_the_bytes_are_the_same(void **state)
     mr_dataset_close(b->ds);
     close_reader(a);
     close_reader(b);
+}
+
+/* Against the same box as stored, scaled here. */
+static void
+a_box_as_f32_is_the_scaled_box(void **state)
+{
+    mr_dataset *ds = open_dataset(false);
+    reader *r = open_reader(ds);
+    float *got = mri_alloc(VOXELS, sizeof *got);
+    mr_diag d = {0};
+
+    (void)state;
+    for (int turn = 0; turn < 40; turn++) {
+        uint64_t rank = (uint64_t)turn / 4 % SAMPLES;
+        mr_tensor t;
+        mr_box box;
+        size_t n = 1;
+
+        assert_ok(read_box(r, rank, &box, &d), &d);
+        t = mr_tensor_of(got, MR_F32, 3, box.size);
+        assert_ok(mr_dataset_read_f32(ds, rank, 1, &box, &t,
+                                      turn % 3 != 0 ? r->scratch : NULL, &d),
+                  &d);
+        for (int k = 0; k < 3; k++) {
+            n *= (size_t)box.size[k];
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (got[k] != 0.5f * (float)r->voxels[k]) {
+                fail_msg("value %zu of box %d differs", k, turn);
+            }
+        }
+    }
+    {
+        const uint64_t shape[] = {20, CELL / 20};
+        mr_tensor t = mr_tensor_of(got, MR_F32, 2, shape);
+
+        assert_ok(mr_dataset_read_f32(ds, 0, 0, NULL, &t, r->scratch, &d), &d);
+        t = mr_tensor_of(r->voxels, MR_U16, 2, shape);
+        assert_ok(mr_dataset_read(ds, 0, 0, NULL, &t, r->scratch, &d), &d);
+        for (size_t k = 0; k < CELL; k++) {
+            assert_true(got[k] == (float)(uint16_t)r->voxels[k]);
+        }
+        assert_fails(mr_dataset_read_f32(ds, 0, 0, NULL, &t, r->scratch, &d),
+                     MR_EARG);
+    }
+    mri_free(got);
+    mr_dataset_close(ds);
+    close_reader(r);
 }
 
 static void
@@ -473,6 +534,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(mapped_or_not_the_bytes_are_the_same),
+        T(a_box_as_f32_is_the_scaled_box),
         T(a_read_allocates_nothing),
         T(a_shard_that_is_cut_while_it_is_open_is_an_error),
         T(an_index_that_is_cut_while_it_is_open_is_an_error),

@@ -172,6 +172,18 @@ MR_API MR_USE_RESULT mr_err mr_dataset_read(const mr_dataset *ds, uint64_t rank,
                                             const mr_tensor *out,
                                             mr_scratch *scratch, mr_diag *diag);
 /*
+ * As mr_dataset_read, as physical values: (float)(v * slope + inter), in f64
+ * and rounded once; where the field is not scaled, (float)v.
+ *
+ * shape   out: as there, of MR_F32
+ * owner   slope and intercept of a scaled field are looked up in its sample
+ *         and kept in scratch until another field is read with it: only that
+ *         takes memory
+ */
+MR_API MR_USE_RESULT mr_err mr_dataset_read_f32(
+    const mr_dataset *ds, uint64_t rank, uint32_t i, const mr_box *box,
+    const mr_tensor *out, mr_scratch *scratch, mr_diag *diag);
+/*
  * The verbatim bytes of a JPEG or bytes field, checked.
  * owner   *p points into the dataset or into scratch: valid until the next
  *         use of scratch (not NULL here) or mr_dataset_close

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * widen_simd.c - compiled once a level; plain loops for the compiler's
+ * vectoriser. Products and sums are never fused (settled rule 7).
+ */
+#include "widen_simd.h"
+
+#include <mri/cpu.h>
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define widen_at MRI_AT_LEVEL(mri_widen_at)
+
+static inline float
+of_half(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31,
+             m = h & 1023, u;
+    float f;
+
+    if (e == 0) {
+        f = (float)m * 0x1p-24f;
+        return sign != 0 ? -f : f;
+    }
+    u = e == 31 ? sign | 0x7F800000u | m << 13
+                : sign | (e + 112) << 23 | m << 13;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+static inline float
+of_brain(uint16_t b)
+{
+    uint32_t u = (uint32_t)b << 16;
+    float f;
+
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* `plain` is exact, or rounds to f32 once; so is `wide` with f64. */
+#define WIDEN(name, type, plain, wide)                                         \
+    static void name(const mri_rows *r, const mri_scale *s)                    \
+    {                                                                          \
+        bool scaled = s->slope != 1 || s->inter != 0;                          \
+        double slope = s->slope, inter = s->inter;                             \
+        const uint8_t *from = r->from;                                         \
+        uint8_t *to = r->to;                                                   \
+        size_t n = r->n;                                                       \
+                                                                               \
+        for (size_t row = 0; row < r->rows; row++) {                           \
+            const type *restrict in = (const void *)from;                      \
+            float *restrict out = (void *)to;                                  \
+                                                                               \
+            for (size_t i = 0; scaled && i < n; i++) {                         \
+                out[i] = (float)(wide(in[i]) * slope + inter);                 \
+            }                                                                  \
+            for (size_t i = 0; !scaled && i < n; i++) {                        \
+                out[i] = (float)plain(in[i]);                                  \
+            }                                                                  \
+            from += r->from_step;                                              \
+            to += r->to_step;                                                  \
+        }                                                                      \
+    }
+WIDEN(of_u8, uint8_t, (int32_t), (double))
+WIDEN(of_i8, int8_t, (int32_t), (double))
+WIDEN(of_u16, uint16_t, (int32_t), (double))
+WIDEN(of_i16, int16_t, (int32_t), (double))
+WIDEN(of_u32, uint32_t, (uint32_t), (double))
+WIDEN(of_i32, int32_t, (int32_t), (double))
+WIDEN(of_u64, uint64_t, (uint64_t), (double))
+WIDEN(of_i64, int64_t, (int64_t), (double))
+WIDEN(of_f16, uint16_t, of_half, (double)of_half)
+WIDEN(of_bf16, uint16_t, of_brain, (double)of_brain)
+WIDEN(of_f32, float, (float), (double))
+WIDEN(of_f64, double, (double), (double))
+
+void
+widen_at(const mri_rows *r, mr_dtype dtype, const mri_scale *s)
+{
+    switch (dtype) {
+    case MR_U8:
+        of_u8(r, s);
+        break;
+    case MR_I8:
+        of_i8(r, s);
+        break;
+    case MR_U16:
+        of_u16(r, s);
+        break;
+    case MR_I16:
+        of_i16(r, s);
+        break;
+    case MR_U32:
+        of_u32(r, s);
+        break;
+    case MR_I32:
+        of_i32(r, s);
+        break;
+    case MR_U64:
+        of_u64(r, s);
+        break;
+    case MR_I64:
+        of_i64(r, s);
+        break;
+    case MR_F16:
+        of_f16(r, s);
+        break;
+    case MR_BF16:
+        of_bf16(r, s);
+        break;
+    case MR_F32:
+        of_f32(r, s);
+        break;
+    case MR_F64:
+        of_f64(r, s);
+        break;
+    default:
+        assert(!"a dtype without numbers");
+    }
+}
