@@ -14,7 +14,7 @@
 #include <string.h>
 #include <zstd.h>
 
-enum { MOST = 5000, KINDS = 6, GUARD = 64 };
+enum { MOST = 5000, KINDS = 7, GUARD = 64 };
 
 static uint8_t raw[MOST * 8], back[MOST * 8 + GUARD], mid[2][MOST * 8];
 
@@ -38,7 +38,7 @@ get(const uint8_t *from, unsigned element)
 }
 
 /* Noise, a camera's noise, steps about zero, few values far apart, long runs,
- * values beside the sign bit. */
+ * values beside the sign bit, 200 values far apart. */
 static void
 fill(unsigned kind, size_t n, unsigned element)
 {
@@ -53,6 +53,7 @@ fill(unsigned kind, size_t n, unsigned element)
             : kind == 3 ? far[r % 6]
             : kind == 4 ? i / 600 * 999
             : kind == 5 ? ((uint64_t)1 << (8 * element - 1)) - 4 + r % 9
+            : kind == 6 ? (i / 60 + r % 3) % 200 * 331 + 5
                         : r;
         put(raw + i * element, v, element);
     }
@@ -404,6 +405,56 @@ bit_packing_that_contradicts_itself_is_refused(void **state)
     mri_bytes_release(&held);
 }
 
+/* Two blocks of 16 bits, all lengths in agreement. */
+static mr_err
+unpack_by_hand(unsigned entries, unsigned distance, const uint8_t widths[2])
+{
+    unsigned size = entries > 0 ? 1 : 2;
+    size_t len = 8 + (size_t)entries * 2 + 2 + 2 * size +
+                 (size_t)16 * (widths[0] & 127u) +
+                 (size_t)16 * (widths[1] & 127u);
+    uint8_t *p = calloc(len, 1);
+    mri_chunk_row row = {.codec = MRI_CODEC_BITPACK,
+                         .raw_len = 512,
+                         .stored_len = (uint32_t)len};
+    mri_bytes work = {0};
+    mr_err err;
+
+    assert_non_null(p);
+    p[0] = (uint8_t)size;
+    put(p + 2, entries, 2);
+    put(p + 4, distance, 4);
+    memcpy(p + 8 + (size_t)entries * 2, widths, 2);
+    err = mri_chunk_unpack(back, &row, p, 2, &work, NULL);
+    mri_bytes_release(&work);
+    free(p);
+    return err;
+}
+
+static void
+bit_packing_keeps_to_its_limits_where_all_lengths_agree(void **state)
+{
+    static const struct {
+        unsigned entries, distance;
+        uint8_t widths[2];
+        mr_err want;
+    } some[] = {
+        {0, 0, {16, 15}, MR_OK},         {0, 0, {17, 15}, MR_ECORRUPT},
+        {0, 0, {40, 1}, MR_ECORRUPT},    {256, 0, {8, 0}, MR_OK},
+        {257, 0, {8, 0}, MR_ECORRUPT},   {256, 0, {9, 0}, MR_ECORRUPT},
+        {0, 16, {3, 131}, MR_OK},        {0, 128, {3, 131}, MR_OK},
+        {0, 129, {3, 131}, MR_ECORRUPT}, {0, 15, {3, 131}, MR_ECORRUPT},
+        {0, 16, {131, 3}, MR_ECORRUPT},  {0, 0, {3, 131}, MR_ECORRUPT},
+    };
+
+    (void)state;
+    for (size_t k = 0; k < MRI_COUNT(some); k++) {
+        assert_int_equal(
+            unpack_by_hand(some[k].entries, some[k].distance, some[k].widths),
+            some[k].want);
+    }
+}
+
 static void
 expect_refused(const uint8_t *stored, size_t len, mr_err want)
 {
@@ -493,6 +544,8 @@ main(void)
         cmocka_unit_test(differences_are_those_of_the_definition),
         cmocka_unit_test(damaged_bytes_of_any_codec_never_crash),
         cmocka_unit_test(bit_packing_that_contradicts_itself_is_refused),
+        cmocka_unit_test(
+            bit_packing_keeps_to_its_limits_where_all_lengths_agree),
         cmocka_unit_test(
             zstd_is_one_frame_of_known_length_without_a_dictionary),
         cmocka_unit_test(unknown_codecs_and_filters_are_named_and_lies_refused),
