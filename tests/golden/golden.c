@@ -99,6 +99,23 @@ none(char *text)
     }
 }
 
+static bool
+parse_shard(golden_step *s, const char *line)
+{
+    char name[16] = "auto";
+
+    s->kind = GOLDEN_SHARD;
+    if (strncmp(line, "shard", 5) != 0) {
+        return false;
+    }
+    (void)sscanf(line, "shard %15s", name);
+    while (s->coding < MRI_CODING_RAW &&
+           strcmp(mri_coding_name(s->coding), name) != 0) {
+        s->coding++;
+    }
+    return strcmp(mri_coding_name(s->coding), name) == 0;
+}
+
 /* A line that is not a field. */
 static bool
 parse_step(golden_step *s, const char *line)
@@ -123,8 +140,8 @@ parse_step(golden_step *s, const char *line)
         s->kind = GOLDEN_ROLLBACK;
         return true;
     }
-    s->kind = strcmp(line, "shard") == 0 ? GOLDEN_SHARD : GOLDEN_COMMIT;
-    return strcmp(line, "shard") == 0 || strcmp(line, "commit") == 0;
+    s->kind = GOLDEN_COMMIT;
+    return strcmp(line, "commit") == 0 || parse_shard(s, line);
 }
 
 static bool
@@ -332,6 +349,14 @@ integer_bits(const golden_field *f, uint64_t i, uint64_t seed)
     }
     if (strcmp(f->pattern, "zero") == 0) {
         return 0;
+    }
+    if (strcmp(f->pattern, "palette") == 0) {
+        static const uint64_t few[] = {0, 17, 4000, 65535, 300};
+
+        return few[m % MRI_COUNT(few)];
+    }
+    if (strcmp(f->pattern, "smooth") == 0) {
+        return 1000 + i / 7 % 50 + m % 4;
     }
     if (strcmp(f->pattern, "patchy") == 0 && in_plain_block(f, i)) {
         return 7;

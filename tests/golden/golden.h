@@ -9,7 +9,7 @@
 
 #include <mri/record.h>
 
-enum { GOLDEN_FIELDS = 4, GOLDEN_SHARDS = 8 };
+enum { GOLDEN_FIELDS = 4, GOLDEN_SHARDS = 16 };
 
 typedef struct golden_field {
     uint16_t name; /* in golden_schema */
@@ -37,7 +37,8 @@ typedef struct golden_step {
     char name[64];       /* of a dataset; a key */
     char group[32];      /* "" if none */
     char class_name[32]; /* "" if none */
-    unsigned number;     /* of a shard in its dataset, of a generation */
+    mri_coding coding;   /* of a shard */
+    unsigned number;     /* of a generation */
     golden_field fields[GOLDEN_FIELDS];
     uint32_t field_count;
 } golden_step;

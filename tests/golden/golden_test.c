@@ -20,9 +20,11 @@
 static const char *pictures, *golden;
 static golden_set set;
 
+enum { LIVE = 256, GENERATIONS = 16 };
+
 /* What a generation of a dataset should hold. */
 typedef struct state {
-    const golden_step *live[64];
+    const golden_step *live[LIVE];
     uint32_t count, withdrawn, shards;
 } state;
 
@@ -54,6 +56,7 @@ play(const golden_step *begin, const golden_step *end, state *out)
             now.shards++;
             continue;
         case GOLDEN_SAMPLE:
+            assert_true(now.count < LIVE);
             now.live[now.count++] = s;
             continue;
         case GOLDEN_WITHDRAW:
@@ -65,6 +68,7 @@ play(const golden_step *begin, const golden_step *end, state *out)
         case GOLDEN_COMMIT:
             break;
         }
+        assert_true(n < GENERATIONS);
         out[n++] = now;
     }
     return n;
@@ -352,7 +356,7 @@ every_value_of_every_generation_is_that_of_the_table(void **nothing)
 
     (void)nothing;
     for (const golden_step *s = set.steps; s < end; s++) {
-        static state generations[16];
+        static state generations[GENERATIONS];
 
         if (s->kind == GOLDEN_DATASET) {
             unsigned n = play(s + 1, end, generations);

@@ -26,6 +26,7 @@ typedef struct maker {
     char dir[4096];
     const char *dataset;
     mri_shard_writer *writer;
+    mri_coding coding;
     mri_shard_ref shards[GOLDEN_SHARDS];
     uint32_t shard_count;
     uint64_t generation;
@@ -108,6 +109,7 @@ add_sample(maker *m, const golden_step *s)
         const golden_field *f = &s->fields[i];
 
         fill(&fields[i], s, f, m->pictures);
+        fields[i].coding = m->coding;
         golden_geometry(&geometry[i], f);
         fields[i].geometry = &geometry[i];
         if (f->name == 0) {
@@ -149,13 +151,14 @@ end_shard(maker *m)
 }
 
 static void
-begin_shard(maker *m)
+begin_shard(maker *m, mri_coding coding)
 {
     char name[128];
     uint8_t digest[32];
     mr_diag d = {0};
 
     end_shard(m);
+    m->coding = coding;
     (void)snprintf(name, sizeof name, "golden %s %u", m->dataset,
                    m->shard_count);
     mri_sha256_of(digest, name, strlen(name));
@@ -250,7 +253,7 @@ take_step(maker *m, const golden_step *s)
         begin_dataset(m, s->name);
         break;
     case GOLDEN_SHARD:
-        begin_shard(m);
+        begin_shard(m, s->coding);
         break;
     case GOLDEN_SAMPLE:
         add_sample(m, s);

@@ -24,7 +24,7 @@ CLASSES = ["ring", "spot", "über"]
 FIELDS = [("image", 1), ("label", 2), ("half", 1), ("text", 0)]
 LEVELS = [(0, []), (0, []), (1, [1, 2, 2]), (0, [])]
 counts = {"fields": 0, "values": 0, "boxes": 0, "flips": 0}
-skipped = set()
+skipped, codings = set(), set()
 
 
 def equal(got, want, what):
@@ -317,6 +317,7 @@ def check_generation(path, generation, state, pictures, program):
             sys.exit("FAILED: %s should not be there" % sample.key)
         check_sample(state.live[sample.key], sample, pictures, chance)
     for shard in dataset.shards.values():
+        codings.update(shard.codings)
         digest = hashlib.sha256(shard.foot + shard.hashes).digest()
         equal(digest[:16], shard.id, "id of a shard")
     check_splits(dataset, state.live)
@@ -408,6 +409,8 @@ def main():
                 file = os.path.join(folder, file)
                 if not small or os.path.getsize(file) < os.path.getsize(small):
                     small = file
+    equal(sorted(codings), [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 0)],
+          "codecs and filters that occur")
     check_damage(small)
     print("%(fields)d fields, %(values)d values, %(boxes)d boxes; "
           "%(flips)d damages refused" % counts)

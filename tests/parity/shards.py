@@ -421,7 +421,7 @@ class Shard:
     """`ref` is a PbShard of a manifest, or None."""
 
     def __init__(self, data, ref=None):
-        self.data = data
+        self.data, self.codings = data, set()
         head = part(data, 0, 64, "head")
         need(head[:8] == b"\x89MRS\r\n\x1a\n", "no shard")
         need(crc32c(head[:60]) == _u32(head, 60), "head's checksum")
@@ -571,6 +571,7 @@ class Sample:
             return struct.pack("<Q", place)[:item] * (raw_len // item)
         need(raw == raw_len, "chunk's length")
         header, payload = self.shard.frame(place, stored, kind)
+        self.shard.codings.add((codec, filter))
         need(_u32(header, 28) == crc and _u32(header, 12) == raw and
              header[5] == codec and header[6] == filter, "frame and its row")
         return decode(payload, codec, filter, header[7], raw_len)
