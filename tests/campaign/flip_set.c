@@ -350,7 +350,7 @@ flip_read_shard(const char *path, const mri_shard_ref *expect, uint64_t *hash,
         return err;
     }
     begin(&r, diag);
-    for (int table = MRI_TABLE_SAMPLES; table <= MRI_TABLE_SCHEMA; table++) {
+    for (int table = MRI_TABLE_SAMPLES; table <= MRI_TABLE_LABELS; table++) {
         const uint8_t *p;
         uint64_t bytes;
 

@@ -3,7 +3,7 @@
  * flips.c - damage a shard of 1 MiB in every way that a disk can, and count
  * what is not found.
  *
- *     flips [SAMPLE [STRIDE]]
+ *     flips [SAMPLE [STRIDE [NOTES]]]
  *
  * Every bit is flipped in turn (STRIDE: every so-many-th) and read again by
  * what reads it: the head and the tails by opening, a chunk or a meta frame by
@@ -13,6 +13,9 @@
  * reading and verifying the whole shard; both must agree. Then truncation at
  * every length, zeroed and exchanged pages, exchanged frames, shards, indexes
  * and manifests.
+ *
+ * The work is cut into some hundred tasks. What a task has counted goes to the
+ * file NOTES, and a run that finds it there does not do it again.
  *
  * found     a reader that would have returned it says what is wrong
  * harmless  everything reads as before
@@ -31,7 +34,7 @@
 #include <shard_read.h>
 
 #include <fcntl.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,12 +60,40 @@ typedef struct place {
     uint64_t chunk; /* within the grid */
 } place;
 
-typedef struct count {
-    const char *what;
-    _Atomic uint64_t found, harmless, silent;
-} count;
+typedef enum verdict { FOUND, HARMLESS, SILENT, VERDICTS } verdict;
+
+/* What is counted; DISAGREE has no row of its own. */
+typedef enum kind {
+    BITS,
+    SAMPLED,
+    LENGTHS,
+    ZEROED,
+    PAGE_SWAPS,
+    PAGE_DONORS,
+    FRAME_SWAPS,
+    FRAME_DONORS,
+    FILES_SWAPPED,
+    DISAGREE,
+    KINDS
+} kind;
+
+static const char *const kind_names[KINDS] = {
+    "bits flipped, each by its own reader",
+    "of these, by reading the whole shard",
+    "truncations",
+    "pages of 4096 and sectors of 512 bytes zeroed",
+    "two pages exchanged, every pair",
+    "page of another shard in its place",
+    "two frames exchanged, every pair",
+    "frame of another generation or dataset in its place",
+    "two files of two datasets exchanged, every pair"};
+
+typedef struct tally {
+    uint64_t of[KINDS][VERDICTS];
+} tally;
 
 typedef struct worker {
+    tally now; /* of the task at hand */
     char *path;
     uint8_t *map; /* of the worker's own copy; what it writes is read */
     int fd;
@@ -80,7 +111,9 @@ static struct {
     size_t place_count;
     worker workers[MAX_WORKERS];
     uint64_t stride, sample, seed;
-    _Atomic uint64_t disagree;
+    tally sum; /* of all tasks that are done */
+    FILE *notes;
+    pthread_mutex_t lock; /* around sum and notes */
 } all;
 
 static void
@@ -239,8 +272,6 @@ read_place(worker *w, const place *p)
     return mri_shard_read_box(w->shard, &g, &box, &t, w->scratch, NULL);
 }
 
-typedef enum verdict { FOUND, HARMLESS, SILENT } verdict;
-
 /* Everything that can be read, and all that verify proves. */
 static verdict
 judge_whole(const worker *w)
@@ -257,23 +288,16 @@ judge_whole(const worker *w)
 }
 
 static void
-tell(count *c, verdict v, const char *how, uint64_t at)
+tell(worker *w, kind what, verdict v, const char *how, uint64_t at)
 {
-    static const char *const words[] = {"found", "harmless", "SILENT"};
-
-    atomic_fetch_add(v == FOUND ? &c->found
-                                : (v == HARMLESS ? &c->harmless : &c->silent),
-                     1);
+    w->now.of[what][v]++;
     if (v == SILENT) {
-        (void)fprintf(stderr, "%s: %s at %llu\n", words[v], how,
+        (void)fprintf(stderr, "SILENT: %s at %llu\n", how,
                       (unsigned long long)at);
     }
 }
 
 /* ---- every bit ---- */
-
-static count bits = {.what = "bits flipped, each by its own reader"};
-static count sampled = {.what = "of these, by reading the whole shard"};
 
 static verdict
 flip(worker *w, uint64_t bit, bool whole)
@@ -293,31 +317,27 @@ static mr_err
 flip_slice(void *arg, size_t task, unsigned who, mr_diag *diag)
 {
     const uint64_t n = (uint64_t)FLIP_BYTES * 8 / SLICES;
+    worker *w = &all.workers[who];
     uint64_t seed = all.seed + task;
 
     (void)arg;
     (void)diag;
     for (uint64_t bit = task * n; bit < (task + 1) * n; bit += all.stride) {
-        tell(&bits, flip(&all.workers[who], bit, false), "bit", bit);
+        tell(w, BITS, flip(w, bit, false), "bit", bit);
     }
     for (uint64_t i = task; i < all.sample; i += SLICES) {
         uint64_t bit = task * n + scratch_random(&seed) % n;
-        verdict quick = flip(&all.workers[who], bit, false),
-                slow = flip(&all.workers[who], bit, true);
+        verdict quick = flip(w, bit, false), slow = flip(w, bit, true);
 
-        tell(&sampled, slow, "whole reading, bit", bit);
+        tell(w, SAMPLED, slow, "whole reading, bit", bit);
         if (quick != slow) {
-            (void)fprintf(stderr, "bit %llu: the two judges disagree\n",
-                          (unsigned long long)bit);
-            atomic_fetch_add(&all.disagree, 1);
+            tell(w, DISAGREE, SILENT, "the two judges disagree, bit", bit);
         }
     }
     return MR_OK;
 }
 
 /* ---- every length ---- */
-
-static count lengths = {.what = "truncations"};
 
 /* From the top down, so that nothing must be written again. */
 static mr_err
@@ -330,7 +350,6 @@ cut_slice(void *arg, size_t task, unsigned who, mr_diag *diag)
 
     (void)arg;
     (void)diag;
-    (void)who;
     (void)snprintf(name, sizeof name, "%s/cut%zu.mrs", all.dir, task);
     path = name;
     scratch_write(path, all.whole, FLIP_BYTES);
@@ -350,7 +369,7 @@ cut_slice(void *arg, size_t task, unsigned who, mr_diag *diag)
                        MR_OK &&
                    v.damages != 0;
         }
-        tell(&lengths,
+        tell(&all.workers[who], LENGTHS,
              told && mri_shard_open(&s, path, &all.ref, NULL) != MR_OK &&
                      mri_shard_open(&unnamed, path, NULL, NULL) != MR_OK
                  ? FOUND
@@ -408,7 +427,7 @@ put(worker *w, piece to, const uint8_t *from, uint64_t bytes)
 
 /* Judge what lies in the worker's copy, unless nothing changed; mend it. */
 static void
-judge_change(worker *w, count *c, const piece changed[2], const char *how)
+judge_change(worker *w, kind what, const piece changed[2], const char *how)
 {
     bool differs = false;
 
@@ -417,7 +436,7 @@ judge_change(worker *w, count *c, const piece changed[2], const char *how)
                           (size_t)changed[i].bytes) != 0;
     }
     if (differs) {
-        tell(c, judge_whole(w), how, changed[0].at);
+        tell(w, what, judge_whole(w), how, changed[0].at);
     }
     for (int i = 0; i < 2; i++) {
         memcpy(w->map + changed[i].at, all.whole + changed[i].at,
@@ -425,12 +444,6 @@ judge_change(worker *w, count *c, const piece changed[2], const char *how)
     }
 }
 
-static count zeroed = {.what = "pages of 4096 and sectors of 512 bytes zeroed"};
-static count page_swaps = {.what = "two pages exchanged, every pair"};
-static count page_donors = {.what = "page of another shard in its place"};
-static count frame_swaps = {.what = "two frames exchanged, every pair"};
-static count frame_donors = {
-    .what = "frame of another generation or dataset in its place"};
 static donor self = {.what = "itself"};
 static donor donors[] = {{.what = "another generation"},
                          {.what = "another dataset"},
@@ -444,22 +457,25 @@ pages_from(void *arg, size_t page, unsigned who, mr_diag *diag)
 
     (void)arg;
     (void)diag;
+    if (page % (all.stride < 8 ? all.stride : 8) != 0) {
+        return MR_OK;
+    }
     memset(w->map + a.at, 0, PAGE);
-    judge_change(w, &zeroed, (piece[]){a, a}, "page zeroed");
+    judge_change(w, ZEROED, (piece[]){a, a}, "page zeroed");
     for (uint64_t at = a.at; at < a.at + PAGE; at += 512) {
         memset(w->map + at, 0, 512);
-        judge_change(w, &zeroed, (piece[]){a, a}, "sector zeroed");
+        judge_change(w, ZEROED, (piece[]){a, a}, "sector zeroed");
     }
     for (size_t i = 0; i < MRI_COUNT(donors); i++) {
         put(w, a, donors[i].data + a.at, PAGE);
-        judge_change(w, &page_donors, (piece[]){a, a}, donors[i].what);
+        judge_change(w, PAGE_DONORS, (piece[]){a, a}, donors[i].what);
     }
     for (uint64_t k = page + 1; k < FLIP_BYTES / PAGE; k += all.stride) {
         piece b = {k * PAGE, PAGE};
 
         put(w, a, all.whole + b.at, PAGE);
         put(w, b, all.whole + a.at, PAGE);
-        judge_change(w, &page_swaps, (piece[]){a, b}, "pages exchanged");
+        judge_change(w, PAGE_SWAPS, (piece[]){a, b}, "pages exchanged");
     }
     return MR_OK;
 }
@@ -478,23 +494,20 @@ frames_from(void *arg, size_t i, unsigned who, mr_diag *diag)
 
         put(w, a, all.whole + b.at, b.bytes);
         put(w, b, all.whole + a.at, a.bytes);
-        judge_change(w, &frame_swaps, (piece[]){a, b}, "frames exchanged");
+        judge_change(w, FRAME_SWAPS, (piece[]){a, b}, "frames exchanged");
     }
     for (size_t d = 0; d < MRI_COUNT(donors); d++) {
         for (size_t k = i % all.stride; k < donors[d].count; k += all.stride) {
             piece b = donors[d].frames[k];
 
             put(w, a, donors[d].data + b.at, b.bytes);
-            judge_change(w, &frame_donors, (piece[]){a, a}, donors[d].what);
+            judge_change(w, FRAME_DONORS, (piece[]){a, a}, donors[d].what);
         }
     }
     return MR_OK;
 }
 
 /* ---- whole files ---- */
-
-static count files = {.what =
-                          "two files of two datasets exchanged, every pair"};
 
 enum { DATASETS = 2, FILES = 6 };
 static const char *const generations[] = {"", "@1", "@2"};
@@ -572,20 +585,25 @@ exchange(const char *a, const char *b)
     mri_free(away);
 }
 
-static void
-exchange_files(dataset *sets)
+static mr_err
+exchange_files(void *arg, size_t task, unsigned who, mr_diag *diag)
 {
+    dataset *sets = arg;
+
+    (void)task;
+    (void)diag;
     for (int i = 0; i < DATASETS * FILES; i++) {
         for (int k = i + 1; k < DATASETS * FILES; k++) {
             const char *a = sets[i / FILES].files[i % FILES],
                        *b = sets[k / FILES].files[k % FILES];
 
             exchange(a, b);
-            tell(&files, judge_datasets(sets), "files exchanged",
-                 (uint64_t)(i * 100 + k));
+            tell(&all.workers[who], FILES_SWAPPED, judge_datasets(sets),
+                 "files exchanged", (uint64_t)(i * 100 + k));
             exchange(a, b);
         }
     }
+    return MR_OK;
 }
 
 /* ---- all of it ---- */
@@ -636,45 +654,158 @@ load_donor(donor *d, const char *dir, const mri_shard_ref *ref)
 static uint64_t
 print_counts(void)
 {
-    count *const rows[] = {&bits,        &sampled,      &lengths,
-                           &zeroed,      &page_swaps,   &page_donors,
-                           &frame_swaps, &frame_donors, &files};
     uint64_t silent = 0;
 
     (void)printf("| damage | tried | found | harmless | silent |\n"
                  "|---|---|---|---|---|\n");
-    for (size_t i = 0; i < MRI_COUNT(rows); i++) {
-        count *c = rows[i];
+    for (int i = 0; i < KINDS; i++) {
+        const uint64_t *n = all.sum.of[i];
 
-        (void)printf("| %s | %llu | %llu | %llu | %llu |\n", c->what,
-                     (unsigned long long)(c->found + c->harmless + c->silent),
-                     (unsigned long long)c->found,
-                     (unsigned long long)c->harmless,
-                     (unsigned long long)c->silent);
-        silent += c->silent;
+        silent += n[SILENT];
+        if (i != DISAGREE) {
+            (void)printf(
+                "| %s | %llu | %llu | %llu | %llu |\n", kind_names[i],
+                (unsigned long long)(n[FOUND] + n[HARMLESS] + n[SILENT]),
+                (unsigned long long)n[FOUND], (unsigned long long)n[HARMLESS],
+                (unsigned long long)n[SILENT]);
+        }
     }
     (void)printf("\nSeed %llu; the quick and the whole reading disagreed "
                  "%llu times.\n",
                  (unsigned long long)all.seed,
-                 (unsigned long long)all.disagree);
-    return silent + all.disagree;
+                 (unsigned long long)all.sum.of[DISAGREE][SILENT]);
+    return silent;
+}
+
+/* ---- tasks, and the notes of those that are done ---- */
+
+typedef struct step {
+    mri_task_fn *fn;
+    void *arg;
+    size_t tasks;
+    bool *done; /* [tasks] */
+} step;
+
+static step steps[] = {{.fn = flip_slice, .tasks = SLICES},
+                       {.fn = cut_slice, .tasks = SLICES},
+                       {.fn = pages_from, .tasks = FLIP_BYTES / PAGE},
+                       {.fn = frames_from},
+                       {.fn = exchange_files, .tasks = 1}};
+
+static void
+add_up(tally *to, const tally *from)
+{
+    for (int i = 0; i < KINDS; i++) {
+        for (int v = 0; v < VERDICTS; v++) {
+            to->of[i][v] += from->of[i][v];
+        }
+    }
 }
 
 static void
-run(mri_pool *pool)
+note(size_t i, size_t task, const tally *t)
 {
-    const struct {
-        mri_task_fn *fn;
-        size_t tasks;
-    } steps[] = {{flip_slice, SLICES},
-                 {cut_slice, SLICES},
-                 {pages_from, FLIP_BYTES / PAGE},
-                 {frames_from, self.count}};
+    if (all.notes == NULL) {
+        return;
+    }
+    (void)fprintf(all.notes, "%zu %zu", i, task);
+    for (int k = 0; k < KINDS * VERDICTS; k++) {
+        (void)fprintf(all.notes, " %llu",
+                      (unsigned long long)t->of[k / VERDICTS][k % VERDICTS]);
+    }
+    (void)fprintf(all.notes, " .\n"); /* a line that is cut has no end */
+    (void)fflush(all.notes);
+}
 
+static mr_err
+one_task(void *arg, size_t task, unsigned who, mr_diag *diag)
+{
+    step *s = arg;
+    worker *w = &all.workers[who];
+    mr_err err;
+
+    if (s->done[task]) {
+        return MR_OK;
+    }
+    w->now = (tally){0};
+    err = s->fn(s->arg, task, who, diag);
+    pthread_mutex_lock(&all.lock);
+    add_up(&all.sum, &w->now);
+    note((size_t)(s - steps), task, &w->now);
+    pthread_mutex_unlock(&all.lock);
+    return err;
+}
+
+/* One task of the notes; false at what is none. */
+static bool
+take_note(FILE *f)
+{
+    tally t = {0};
+    size_t i, task;
+    char end = '\0';
+
+    if (fscanf(f, "%zu %zu", &i, &task) != 2) {
+        return false;
+    }
+    for (int k = 0; k < KINDS * VERDICTS; k++) {
+        unsigned long long n;
+
+        if (fscanf(f, "%llu", &n) != 1) {
+            return false;
+        }
+        t.of[k / VERDICTS][k % VERDICTS] = n;
+    }
+    if (fscanf(f, " %c", &end) != 1 || end != '.' || i >= MRI_COUNT(steps) ||
+        task >= steps[i].tasks || steps[i].done[task]) {
+        return false;
+    }
+    steps[i].done[task] = true;
+    add_up(&all.sum, &t);
+    return true;
+}
+
+/* The notes begin with what the counts depend on; others are begun anew. */
+static void
+open_notes(const char *path)
+{
+    char id[33], title[200], line[200] = "";
+    FILE *f = fopen(path, "r");
+
+    (void)snprintf(title, sizeof title, "%llu %llu %llu %s\n",
+                   (unsigned long long)all.sample,
+                   (unsigned long long)all.stride, (unsigned long long)all.seed,
+                   mri_hex(id, all.ref.id, 16));
+    if (f != NULL && fgets(line, sizeof line, f) != NULL &&
+        strcmp(line, title) == 0) {
+        while (take_note(f)) {
+        }
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    all.notes = fopen(path, strcmp(line, title) == 0 ? "a" : "w");
+    must(all.notes != NULL, path);
+    (void)fprintf(all.notes, "%s", strcmp(line, title) == 0 ? "\n" : title);
+}
+
+static void
+run(mri_pool *pool, const char *notes)
+{
     for (size_t i = 0; i < MRI_COUNT(steps); i++) {
-        must(mri_pool_run(pool, steps[i].tasks, steps[i].fn, NULL, NULL) ==
+        steps[i].done = mri_alloc(steps[i].tasks, sizeof *steps[i].done);
+        must(steps[i].done != NULL, "memory");
+    }
+    if (notes != NULL) {
+        open_notes(notes);
+    }
+    for (size_t i = 0; i < MRI_COUNT(steps); i++) {
+        must(mri_pool_run(pool, steps[i].tasks, one_task, &steps[i], NULL) ==
                  MR_OK,
              "run");
+        mri_free(steps[i].done);
+    }
+    if (all.notes != NULL) {
+        (void)fclose(all.notes);
     }
 }
 
@@ -712,9 +843,11 @@ main(int argc, char **argv)
     }
     find_places(all.workers[0].shard);
     must(mri_pool_open(&pool, workers, NULL) == MR_OK, "threads");
-    run(pool);
+    pthread_mutex_init(&all.lock, NULL);
+    steps[3].tasks = self.count;
+    steps[4].arg = sets;
+    run(pool, argc > 3 ? argv[3] : NULL);
     mri_pool_close(pool);
-    exchange_files(sets);
     bad = print_counts();
 
     for (unsigned i = 0; i < workers; i++) {

@@ -2,11 +2,13 @@
 """Random single-bit flips in files of other formats: how many of them come
 back as wrong data without an error?
 
-    python3 others.py [FLIPS [SEED]]
+    python3 others.py [FLIPS [SEED [NOTES]]]
 
 The same 16 cells of 5 x 48 x 48 u16 lie in every file, written and read by the
 format's own library with its defaults; `.nii.gz` holds them as one volume. A
 library that is not installed is named and left out; says skipped if none is.
+What was counted of a format goes to the file NOTES; a run that finds it there
+does not count it again.
 """
 import importlib
 import json
@@ -207,9 +209,23 @@ def version(peer):
     return getattr(module, "__version__", "")
 
 
+def noted(path, key):
+    """The row that an earlier run made of this, or None."""
+    try:
+        with open(path) as f:
+            for line in f:
+                was, _, row = line.rstrip("\n").partition("\t")
+                if was == key and row.endswith("% |"):
+                    return row
+    except OSError:
+        pass
+    return None
+
+
 def main():
     flips = int(sys.argv[1]) if len(sys.argv) > 1 else 20000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    notes = sys.argv[3] if len(sys.argv) > 3 else os.devnull
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     data, missing, rows = cells(), [], []
     for kind in (Mds, TfRecord, WebDataset, Npy, Safetensors, Zarr, Nifti):
@@ -220,9 +236,15 @@ def main():
         except Exception as e:
             missing.append(f"{peer.name} ({e})")
             continue
-        count, size = campaign(peer, data, flips, seed)
-        rows.append(f"| {peer.name} {version(peer)} | {size} | {flips} | {count['error']} | {count['same']} "
-                    f"| {count['wrong']} | {100 * count['wrong'] / flips:.2f} % |")
+        key = f"{peer.name} {version(peer)} {flips} {seed}"
+        row = noted(notes, key)
+        if row is None:
+            count, size = campaign(peer, data, flips, seed)
+            row = (f"| {peer.name} {version(peer)} | {size} | {flips} | {count['error']} | {count['same']} "
+                   f"| {count['wrong']} | {100 * count['wrong'] / flips:.2f} % |")
+            with open(notes, "a") as f:
+                f.write(f"{key}\t{row}\n")
+        rows.append(row)
         print(rows[-1], file=sys.stderr)
     if not rows:
         print("skipped: none of them is installed:", ", ".join(missing))
