@@ -400,17 +400,13 @@ write_index(mri_making *c, uint64_t generation, mr_diag *diag)
 static void
 release(mri_making *c)
 {
-    size_t n = (size_t)(c->in->split_count + 1) * c->in->schema->field_count;
-
     for (uint32_t i = 0; c->shards != NULL && i < c->in->shard_count; i++) {
         mri_shard_close(c->shards[i]);
     }
     for (uint32_t i = 0; c->ranks != NULL && i < c->in->split_count; i++) {
         mri_free(c->ranks[i]);
     }
-    for (size_t i = 0; c->stats != NULL && i < n; i++) {
-        mri_free(c->stats[i].channel);
-    }
+    mri_making_stats_release(c);
     mri_store_close(&c->store);
     mri_free(c->shards);
     mri_free(c->withdrawn);
@@ -418,8 +414,6 @@ release(mri_making *c)
     mri_free(c->ranks);
     mri_free(c->split_counts);
     mri_free(c->class_counts);
-    mri_free(c->variants);
-    mri_free(c->stats);
 }
 
 static uint64_t
@@ -460,6 +454,9 @@ mri_dataset_commit(const mri_commit *in, uint64_t *generation, mr_diag *diag)
     }
     if (err == MR_OK) {
         err = mri_making_stats(&c, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_making_histograms(&c, diag);
     }
     if (err == MR_OK) {
         err = write_index(&c, next, diag);

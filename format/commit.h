@@ -5,6 +5,7 @@
 #ifndef MRI_COMMIT_H
 #define MRI_COMMIT_H
 
+#include "histogram.h"
 #include "shard_read.h"
 #include "split.h"
 
@@ -15,6 +16,8 @@ enum { MRI_VARIANTS = 256 };
 typedef struct mri_stats {
     uint32_t channels;
     mr_channel_stats *channel;
+    mri_bins bins;
+    mri_bytes *histogram; /* [channels], packed; NULL: not kept */
 } mri_stats;
 
 typedef struct mri_making {
@@ -44,6 +47,14 @@ typedef struct mri_making {
 bool mri_making_stopped(const mri_making *c);
 /* Fill stats and variants. */
 MR_USE_RESULT mr_err mri_making_stats(mri_making *c, mr_diag *diag);
+/*
+ * Percentiles and histograms, once the moments are there: those of the
+ * generation before, with what has come since and without what has gone; of
+ * all samples if there are none. It does not show in them which it was.
+ */
+MR_USE_RESULT mr_err mri_making_histograms(mri_making *c, mr_diag *diag);
+/* Free stats and variants. */
+void mri_making_stats_release(mri_making *c);
 /* Pack the manifest and create it exclusively: this is the commit. */
 MR_USE_RESULT mr_err mri_manifest_write(const mri_making *m,
                                         uint64_t generation, mr_diag *diag);

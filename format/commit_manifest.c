@@ -151,6 +151,39 @@ fill_moments(Mri__PbMoments *pb, const mr_moments *m)
     pb->sum_squares = m->sum_squares;
 }
 
+/* NaN: there are none. */
+static size_t
+how_many(const double percentile[MR_PERCENTILES])
+{
+    return percentile[0] == percentile[0] ? MR_PERCENTILES : 0;
+}
+
+static void
+fill_channel(Mri__PbChannel *to, Mri__PbMoments room[4], const mri_stats *s,
+             uint32_t channel)
+{
+    mr_channel_stats *from = &s->channel[channel];
+
+    mri__pb_channel__init(to);
+    to->all = &room[0];
+    to->nonzero = &room[1];
+    to->unit = &room[2];
+    to->foreground = &room[3];
+    fill_moments(to->all, &from->all);
+    fill_moments(to->nonzero, &from->nonzero);
+    fill_moments(to->unit, &from->unit);
+    fill_moments(to->foreground, &from->foreground);
+    to->non_finite = from->non_finite;
+    to->n_percentiles = how_many(from->percentile);
+    to->percentiles = from->percentile;
+    to->n_nonzero_percentiles = how_many(from->nonzero_percentile);
+    to->nonzero_percentiles = from->nonzero_percentile;
+    if (s->histogram != NULL) {
+        to->histogram = (ProtobufCBinaryData){s->histogram[channel].len,
+                                              s->histogram[channel].data};
+    }
+}
+
 static bool
 fill_statistics(manifest_parts *p, const mri_making *c)
 {
@@ -164,7 +197,7 @@ fill_statistics(manifest_parts *p, const mri_making *c)
     p->statistics_list = mri_alloc(n, sizeof *p->statistics_list);
     p->channels = mri_alloc(channels, sizeof *p->channels);
     p->channel_list = mri_alloc(channels, sizeof *p->channel_list);
-    p->moments = mri_alloc(channels * 3, sizeof *p->moments);
+    p->moments = mri_alloc(channels * 4, sizeof *p->moments);
     if (p->statistics == NULL || p->statistics_list == NULL ||
         p->channels == NULL || p->channel_list == NULL || p->moments == NULL) {
         return false;
@@ -178,20 +211,15 @@ fill_statistics(manifest_parts *p, const mri_making *c)
             text(split < c->in->split_count ? c->in->split_names[split] : "");
         s->field = text(c->in->schema->field_names[i % fields]);
         s->n_channels = c->stats[i].channels;
+        s->bins = c->stats[i].bins.kind;
+        s->slope = c->stats[i].bins.slope;
+        s->inter = c->stats[i].bins.inter;
         s->channels = p->channel_list + k;
         p->statistics_list[i] = s;
         for (uint32_t ch = 0; ch < c->stats[i].channels; ch++, k++) {
-            const mr_channel_stats *from = &c->stats[i].channel[ch];
             Mri__PbChannel *to = &p->channels[k];
 
-            mri__pb_channel__init(to);
-            to->all = &p->moments[3 * k];
-            to->nonzero = &p->moments[3 * k + 1];
-            to->unit = &p->moments[3 * k + 2];
-            fill_moments(to->all, &from->all);
-            fill_moments(to->nonzero, &from->nonzero);
-            fill_moments(to->unit, &from->unit);
-            to->non_finite = from->non_finite;
+            fill_channel(to, &p->moments[4 * k], &c->stats[i], ch);
             p->channel_list[k] = to;
         }
     }

@@ -38,6 +38,7 @@ merge_channel(mri_stats *s, const mri_moment_row *m)
     }
     mri_moments_merge(&s->channel[m->channel].all, &m->all);
     mri_moments_merge(&s->channel[m->channel].nonzero, &m->nonzero);
+    mri_moments_merge(&s->channel[m->channel].foreground, &m->foreground);
     mri_moments_merge(&s->channel[m->channel].unit, &unit);
     s->channel[m->channel].non_finite += m->non_finite;
     return true;
@@ -162,4 +163,28 @@ mri_making_stats(mri_making *c, mr_diag *diag)
     }
     qsort(c->variants, c->variant_count, sizeof *c->variants, by_count);
     return err;
+}
+
+static void
+release_stats(mri_stats *s)
+{
+    for (uint32_t i = 0; s->histogram != NULL && i < s->channels; i++) {
+        mri_bytes_release(&s->histogram[i]);
+    }
+    mri_free(s->histogram);
+    mri_free(s->channel);
+}
+
+void
+mri_making_stats_release(mri_making *c)
+{
+    size_t n = (size_t)(c->in->split_count + 1) * c->in->schema->field_count;
+
+    for (size_t i = 0; c->stats != NULL && i < n; i++) {
+        release_stats(&c->stats[i]);
+    }
+    mri_free(c->stats);
+    mri_free(c->variants);
+    c->stats = NULL;
+    c->variants = NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dataset_open.c - find a generation, check its manifest and index. */
 #include "dataset_read.h"
+#include "histogram.h"
 
 #include "lease.h"
 #include "version.h"
@@ -12,6 +13,7 @@
 #include <mri/opt.h>
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -215,6 +217,14 @@ moments_of(const Mri__PbMoments *pb)
     return (mr_moments){pb->count, pb->min, pb->max, pb->sum, pb->sum_squares};
 }
 
+static void
+take_percentiles(double to[MR_PERCENTILES], const double *from, size_t n)
+{
+    for (size_t i = 0; i < MR_PERCENTILES; i++) {
+        to[i] = n == MR_PERCENTILES ? from[i] : (double)NAN;
+    }
+}
+
 static mr_err
 load_stats(mr_dataset *ds, mr_diag *diag)
 {
@@ -243,7 +253,15 @@ load_stats(mr_dataset *ds, mr_diag *diag)
             s->channel[c].all = moments_of(pb->channels[c]->all);
             s->channel[c].nonzero = moments_of(pb->channels[c]->nonzero);
             s->channel[c].unit = moments_of(pb->channels[c]->unit);
+            s->channel[c].foreground = moments_of(pb->channels[c]->foreground);
             s->channel[c].non_finite = pb->channels[c]->non_finite;
+            s->channel[c].exact = pb->bins == MRI_BINS_STORED;
+            take_percentiles(s->channel[c].percentile,
+                             pb->channels[c]->percentiles,
+                             pb->channels[c]->n_percentiles);
+            take_percentiles(s->channel[c].nonzero_percentile,
+                             pb->channels[c]->nonzero_percentiles,
+                             pb->channels[c]->n_nonzero_percentiles);
         }
     }
     return MR_OK;

@@ -212,8 +212,8 @@ put_label(const work *w, mri_encoded *e, const Mri__PbMeta *pb,
 
     cut.class_name = (char *)(uintptr_t)label->class_name;
     cut.group = (char *)(uintptr_t)label->group;
-    cut.grid_rows = cut.chunk_rows = cut.moment_rows =
-        (ProtobufCBinaryData){0, NULL};
+    cut.grid_rows = cut.chunk_rows = cut.moment_rows = cut.stat_rows =
+        cut.label_rows = (ProtobufCBinaryData){0, NULL};
     cut.row = 0;
     e->meta.len = 0;
     e->row.group = mri_group_hash(label->group);

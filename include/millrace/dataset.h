@@ -246,10 +246,22 @@ MR_API MR_USE_RESULT mr_err mr_dataset_chunk_labels(const mr_dataset *ds,
                                                     size_t room, mr_diag *diag);
 
 /* Statistics over a split, merged in the order of ranks. */
+enum { MR_PERCENTILES = 7 };
+/* 0.5, 5, 25, 50, 75, 95, 99.5; i < MR_PERCENTILES */
+MR_API double mr_percent(unsigned i);
+
 typedef struct mr_channel_stats {
     mr_moments all, nonzero;
-    mr_moments unit; /* after per-sample min-max to [0, 1] */
+    mr_moments foreground; /* where a label of the sample is above zero */
+    mr_moments unit;       /* after per-sample min-max to [0, 1] */
     uint64_t non_finite;
+    /*
+     * Of the finite values, and of the nonzero ones: what NumPy's method
+     * inverted_cdf gives. Exact, or within 2^-8 of the value as f32. NaN if
+     * there are none; all NaN for fields that are kept as files.
+     */
+    double percentile[MR_PERCENTILES], nonzero_percentile[MR_PERCENTILES];
+    bool exact;
 } mr_channel_stats;
 
 /* Channels that split and field have statistics of; 0: none. */

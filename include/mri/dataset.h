@@ -122,6 +122,7 @@ typedef struct mri_commit {
     uint32_t (*given_split)(void *user, uint64_t key_hash);
     void *user;
     const mr_watch *watch;
+    unsigned workers; /* that count values; 0: one a CPU */
 } mri_commit;
 
 /*

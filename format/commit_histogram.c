@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * commit_histogram.c - percentiles of a generation in the making.
+ *
+ * A sample's split is known only now, so its values are counted now: it is
+ * decoded once more, most often out of the page cache. Histograms add up, so a
+ * later generation takes those of the one before, counts what has come and
+ * takes away what has gone; that gives the same numbers as counting all.
+ */
+#include "commit.h"
+
+#include "chunk.h"
+#include "commit_pieces.h"
+#include "dataset_read.h"
+#include "shard_stats.h"
+
+#include <mri/alloc.h>
+#include <mri/cpu.h>
+#include <mri/error.h>
+#include <mri/thread.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROOM ((uint64_t)256 << 20)    /* for bins in memory */
+#define PACKED_ROOM ((size_t)4 << 20) /* in a manifest: opening reads it */
+
+enum { WORKERS = 32 };
+
+typedef struct worker {
+    mr_scratch *scratch;
+    mri_bytes pixels;
+    uint32_t *bins; /* [channels][bins.count] */
+    uint64_t counted;
+} worker;
+
+/* One field. */
+typedef struct counting {
+    mri_making *c;
+    uint32_t field;
+    mri_bins bins;
+    mri_pieces pieces;
+    mri_pool *pool;
+    worker workers[WORKERS];
+    unsigned worker_count;
+    bool lost;   /* what was counted before cannot be used */
+    bool unread; /* a sample is damaged */
+    /* The pass at hand: some channels, one split, one direction. */
+    uint32_t first, channels;
+    uint64_t *sum, *all; /* [channels][bins.count] */
+    const mri_piece_of *piece;
+    pthread_mutex_t lock;
+} counting;
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+static mri_stats *
+stats_at(const mri_making *c, uint32_t split, uint32_t field)
+{
+    return &c->stats[(size_t)split * c->in->schema->field_count + field];
+}
+
+/* ---- counting ---- */
+
+/* What a worker has counted goes into the sum. */
+static void
+hand_over(counting *x, worker *w, bool minus)
+{
+    size_t n = (size_t)x->channels * x->bins.count;
+
+    pthread_mutex_lock(&x->lock);
+    for (size_t i = 0; i < n; i++) {
+        if (w->bins[i] == 0) {
+            continue;
+        }
+        x->lost = x->lost || (minus && x->sum[i] < w->bins[i]);
+        x->sum[i] += minus ? (uint64_t)0 - w->bins[i] : w->bins[i];
+    }
+    pthread_mutex_unlock(&x->lock);
+    memset(w->bins, 0, n * sizeof *w->bins);
+    w->counted = 0;
+}
+
+/* The channels of a box that are wanted now. */
+static void
+channels_of(const counting *x, const mri_grid_row *g, const mr_box *box,
+            uint32_t *first, uint32_t *end)
+{
+    *first = 0;
+    *end = 1;
+    for (unsigned i = 0; i < g->ndim; i++) {
+        if (g->axes[i] == 'C') {
+            *first = (uint32_t)box->first[i];
+            *end = (uint32_t)(box->first[i] + box->size[i]);
+            break;
+        }
+    }
+    *first = *first < x->first ? x->first : *first;
+    *end = *end > x->first + x->channels ? x->first + x->channels : *end;
+}
+
+static void
+count_chunk(counting *x, worker *w, const mri_grid_row *g, const mr_box *box,
+            const double scale[2])
+{
+    uint32_t channel, end, start = 0;
+
+    for (unsigned i = 0; i < g->ndim; i++) {
+        if (g->axes[i] == 'C') {
+            start = (uint32_t)box->first[i];
+            break;
+        }
+    }
+    channels_of(x, g, box, &channel, &end);
+    for (; channel < end; channel++) {
+        mri_bin_run run = {
+            .dtype = (mr_dtype)g->dtype,
+            .pixels = w->pixels.data,
+            .lanes = mri_lanes_of(g->axes, g->ndim, box->size, channel - start),
+            .slope = scale[0],
+            .inter = scale[1]};
+
+        mri_bins_count(&x->bins,
+                       w->bins + (size_t)(channel - x->first) * x->bins.count,
+                       &run);
+    }
+}
+
+static mr_err
+read_chunk(worker *w, const mri_shard *s, const mri_grid_row *g,
+           const mr_box *box, mr_diag *diag)
+{
+    size_t bytes =
+        (size_t)mri_box_len(box, g->ndim) * mr_dtype_bytes((mr_dtype)g->dtype);
+    mr_tensor t;
+
+    w->pixels.len = 0;
+    if (!mri_bytes_reserve(&w->pixels, bytes)) {
+        return no_memory(diag);
+    }
+    t = mr_tensor_of(w->pixels.data, (mr_dtype)g->dtype, g->ndim, box->size);
+    return mri_shard_read_box(s, g, box, &t, w->scratch, diag);
+}
+
+static mr_err
+count_grid(counting *x, worker *w, const mri_piece_of *p,
+           const mri_sample_row *row, uint32_t i, mr_diag *diag)
+{
+    const char *name = x->c->in->schema->field_names[x->field];
+    double scale[2];
+    mri_grid_row g;
+    mr_err err = mri_shard_grid(p->shard, row, i, &g, diag);
+
+    if (err != MR_OK || g.encoding != MR_ENC_CHUNKS ||
+        strcmp(p->shard->schema->fields[g.field]->name, name) != 0) {
+        return err;
+    }
+    err = mri_shard_scale(p->shard, row, i, scale, diag);
+    for (uint64_t k = 0; err == MR_OK && k < mri_grid_chunks(&g); k++) {
+        uint32_t first, end;
+        uint64_t n;
+        mr_box box;
+
+        mri_chunk_box(&g, k, &box);
+        n = mri_box_len(&box, g.ndim);
+        channels_of(x, &g, &box, &first, &end);
+        if (first >= end) {
+            continue;
+        }
+        if (n > UINT32_MAX - w->counted) {
+            hand_over(x, w, p->minus);
+        }
+        w->counted += n;
+        err = read_chunk(w, p->shard, &g, &box, diag);
+        if (err == MR_OK) {
+            count_chunk(x, w, &g, &box, scale);
+        }
+    }
+    return err;
+}
+
+/* Damage does not end a commit: it may be what is being withdrawn. */
+static mr_err
+forgive(counting *x, const mri_piece_of *p, mr_err err)
+{
+    bool lost = p->minus && (err == MR_ECORRUPT || err == MR_EIO);
+    bool unread = !p->minus && err == MR_ECORRUPT;
+
+    if (!lost && !unread) {
+        return err;
+    }
+    pthread_mutex_lock(&x->lock);
+    x->lost = x->lost || lost;
+    x->unread = x->unread || unread;
+    pthread_mutex_unlock(&x->lock);
+    return MR_OK;
+}
+
+static mr_err
+count_piece(void *arg, size_t task, unsigned worker_index, mr_diag *diag)
+{
+    counting *x = arg;
+    worker *w = &x->workers[worker_index];
+    const mri_piece_of *p = &x->piece[task];
+    mri_sample_row row;
+    bool stop, over;
+    mr_err err;
+
+    pthread_mutex_lock(&x->lock);
+    stop = mri_making_stopped(x->c);
+    over = x->lost || x->unread;
+    pthread_mutex_unlock(&x->lock);
+    if (stop) {
+        return mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
+    }
+    if (over) {
+        return MR_OK;
+    }
+    err = mri_shard_sample(p->shard, p->row, &row, diag);
+    for (uint32_t i = 0; err == MR_OK && i < row.n_grid; i++) {
+        err = count_grid(x, w, p, &row, i, diag);
+    }
+    return forgive(x, p, err);
+}
+
+/* All pieces of one split that come, or all that go. */
+static mr_err
+count_pieces(counting *x, uint32_t split, bool minus, mr_diag *diag)
+{
+    size_t first = 0, end;
+    mr_err err;
+
+    while (first < x->pieces.count && (x->pieces.at[first].split != split ||
+                                       x->pieces.at[first].minus != minus)) {
+        first++;
+    }
+    for (end = first;
+         end < x->pieces.count && x->pieces.at[end].split == split &&
+         x->pieces.at[end].minus == minus;
+         end++) {
+    }
+    if (first == end) {
+        return MR_OK;
+    }
+    x->piece = &x->pieces.at[first];
+    err = mri_pool_run(x->pool, end - first, count_piece, x, diag);
+    for (unsigned i = 0; err == MR_OK && i < x->worker_count; i++) {
+        hand_over(x, &x->workers[i], minus);
+    }
+    return err;
+}
+
+/* ---- the results ---- */
+
+/* What the generation before has counted of a split. */
+static mr_err
+load_counts(counting *x, uint32_t split, mr_diag *diag)
+{
+    const Mri__PbStatistics *pb = mri_pieces_counted(&x->pieces, split);
+    mri_bins old;
+    uint64_t *room;
+    bool ok = true;
+
+    if (pb == NULL) {
+        return MR_OK;
+    }
+    old = mri_bins_of_pb(pb);
+    room = mri_alloc(old.count, sizeof *room);
+    if (room == NULL) {
+        return no_memory(diag);
+    }
+    for (uint32_t i = 0; i < x->channels && x->first + i < pb->n_channels;
+         i++) {
+        const ProtobufCBinaryData *packed =
+            &pb->channels[x->first + i]->histogram;
+
+        memset(room, 0, old.count * sizeof *room);
+        ok = ok && mri_bins_unpack(&old, room, packed->data, packed->len);
+        mri_bins_convert(&x->bins, x->sum + (size_t)i * x->bins.count, &old,
+                         room);
+    }
+    x->lost = x->lost || !ok;
+    mri_free(room);
+    return MR_OK;
+}
+
+static void
+find_percentiles(const counting *x, uint32_t split, const uint64_t *bins)
+{
+    mri_stats *s = stats_at(x->c, split, x->field);
+
+    for (uint32_t i = 0; i < x->channels && x->first + i < s->channels; i++) {
+        mr_channel_stats *st = &s->channel[x->first + i];
+        const uint64_t *count = bins + (size_t)i * x->bins.count;
+
+        mri_percentiles(st->percentile, &x->bins, count, 0, &st->all);
+        mri_percentiles(st->nonzero_percentile, &x->bins, count,
+                        st->all.count - st->nonzero.count, &st->nonzero);
+        st->exact = x->bins.kind == MRI_BINS_STORED;
+    }
+}
+
+static mr_err
+keep_split(counting *x, uint32_t split, mr_diag *diag)
+{
+    mri_stats *s = stats_at(x->c, split, x->field);
+    size_t n = (size_t)x->channels * x->bins.count;
+
+    find_percentiles(x, split, x->sum);
+    s->bins = x->bins;
+    if (s->histogram == NULL) {
+        s->histogram = mri_alloc(s->channels, sizeof *s->histogram);
+    }
+    if (s->histogram == NULL) {
+        return no_memory(diag);
+    }
+    for (uint32_t i = 0; i < x->channels && x->first + i < s->channels; i++) {
+        mri_bytes *to = &s->histogram[x->first + i];
+
+        to->len = 0;
+        if (!mri_bins_pack(to, &x->bins, x->sum + (size_t)i * x->bins.count)) {
+            return no_memory(diag);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        x->all[i] += x->sum[i];
+    }
+    return MR_OK;
+}
+
+/* Some channels of the field, in all splits. */
+static mr_err
+count_channels(counting *x, mr_diag *diag)
+{
+    size_t n = (size_t)x->channels * x->bins.count;
+    uint32_t splits = x->c->in->split_count;
+    mr_err err = MR_OK;
+
+    memset(x->all, 0, n * sizeof *x->all);
+    for (uint32_t s = 0; err == MR_OK && s < splits && !x->lost && !x->unread;
+         s++) {
+        memset(x->sum, 0, n * sizeof *x->sum);
+        err = load_counts(x, s, diag);
+        if (err == MR_OK) {
+            err = count_pieces(x, s, false, diag);
+        }
+        if (err == MR_OK) {
+            err = count_pieces(x, s, true, diag);
+        }
+        if (err == MR_OK) {
+            err = keep_split(x, s, diag);
+        }
+    }
+    if (err == MR_OK) {
+        find_percentiles(x, splits, x->all);
+        stats_at(x->c, splits, x->field)->bins = x->bins;
+    }
+    return err;
+}
+
+static void
+close_counting(counting *x)
+{
+    mri_pool_close(x->pool);
+    for (unsigned i = 0; i < x->worker_count; i++) {
+        mr_scratch_close(x->workers[i].scratch);
+        mri_bytes_release(&x->workers[i].pixels);
+        mri_free(x->workers[i].bins);
+    }
+    mri_free(x->sum);
+    mri_free(x->all);
+    x->pool = NULL;
+    x->sum = x->all = NULL;
+    memset(x->workers, 0, sizeof x->workers);
+}
+
+/* Threads and bins: as many channels at once as there is room for. */
+static mr_err
+open_counting(counting *x, uint32_t channels, mr_diag *diag)
+{
+    unsigned want =
+        x->c->in->workers != 0 ? x->c->in->workers : mri_cpu_count();
+    uint64_t each;
+
+    want = want < x->pieces.count ? want : (unsigned)x->pieces.count;
+    want = want < 1 ? 1 : want;
+    x->worker_count = want < WORKERS ? want : WORKERS;
+    each = (uint64_t)x->bins.count * (4 * x->worker_count + 16);
+    x->channels = ROOM / each < channels ? (uint32_t)(ROOM / each) : channels;
+    x->sum = mri_alloc(x->channels, x->bins.count * sizeof *x->sum);
+    x->all = mri_alloc(x->channels, x->bins.count * sizeof *x->all);
+    if (x->sum == NULL || x->all == NULL) {
+        return no_memory(diag);
+    }
+    for (unsigned i = 0; i < x->worker_count; i++) {
+        worker *w = &x->workers[i];
+
+        w->scratch = mr_scratch_open();
+        w->bins = mri_alloc(x->channels, x->bins.count * sizeof *w->bins);
+        if (w->scratch == NULL || w->bins == NULL) {
+            return no_memory(diag);
+        }
+    }
+    return mri_pool_open(&x->pool, x->worker_count, diag);
+}
+
+static mr_err
+count_field(counting *x, mr_diag *diag)
+{
+    uint32_t channels =
+        stats_at(x->c, x->c->in->split_count, x->field)->channels;
+    mr_err err = channels != 0 ? open_counting(x, channels, diag) : MR_OK;
+    uint32_t at_once = x->channels;
+
+    x->lost = x->unread = false;
+    for (x->first = 0;
+         err == MR_OK && x->first < channels && !x->lost && !x->unread;
+         x->first += at_once) {
+        x->channels =
+            channels - x->first < at_once ? channels - x->first : at_once;
+        err = count_channels(x, diag);
+    }
+    close_counting(x);
+    return err;
+}
+
+static void
+drop_packed(const mri_making *c, uint32_t field)
+{
+    for (uint32_t s = 0; s < c->in->split_count; s++) {
+        mri_stats *st = stats_at(c, s, field);
+
+        for (uint32_t i = 0; st->histogram != NULL && i < st->channels; i++) {
+            mri_bytes_release(&st->histogram[i]);
+        }
+    }
+}
+
+/* Packed histograms are kept as far as they leave a manifest small. */
+static void
+limit_packed(const mri_making *c, uint32_t field, size_t *left)
+{
+    size_t bytes = 0;
+
+    for (uint32_t s = 0; s < c->in->split_count; s++) {
+        const mri_stats *st = stats_at(c, s, field);
+
+        for (uint32_t i = 0; st->histogram != NULL && i < st->channels; i++) {
+            bytes += st->histogram[i].len;
+        }
+    }
+    if (bytes > *left) {
+        drop_packed(c, field);
+    } else {
+        *left -= bytes;
+    }
+}
+
+static void
+no_percentiles(const mri_making *c, uint32_t field)
+{
+    for (uint32_t s = 0; s <= c->in->split_count; s++) {
+        mri_stats *of = stats_at(c, s, field);
+
+        of->bins = (mri_bins){.kind = MRI_BINS_NONE};
+        for (uint32_t k = 0; k < of->channels; k++) {
+            mr_channel_stats *st = &of->channel[k];
+
+            for (int q = 0; q < MR_PERCENTILES; q++) {
+                st->percentile[q] = st->nonzero_percentile[q] = (double)NAN;
+            }
+            st->exact = false;
+        }
+    }
+    drop_packed(c, field);
+}
+
+static mr_err
+do_field(counting *x, mr_diag *diag)
+{
+    mr_err err = mri_bins_choose(&x->bins, x->c, x->field, diag);
+
+    if (err != MR_OK || x->bins.kind == MRI_BINS_NONE) {
+        return err;
+    }
+    err = mri_pieces_find(&x->pieces, x->c, x->field, &x->bins, diag);
+    if (err == MR_OK) {
+        err = count_field(x, diag);
+    }
+    if (err == MR_OK && x->lost) { /* the counts before do not hold */
+        mri_pieces_release(&x->pieces);
+        err = mri_pieces_all(&x->pieces, x->c, diag);
+        if (err == MR_OK) {
+            err = count_field(x, diag);
+        }
+    }
+    if (err == MR_OK && x->unread) {
+        no_percentiles(x->c, x->field);
+    }
+    mri_pieces_release(&x->pieces);
+    return err;
+}
+
+mr_err
+mri_making_histograms(mri_making *c, mr_diag *diag)
+{
+    size_t left = PACKED_ROOM;
+    mr_err err = MR_OK;
+
+    for (uint32_t f = 0; err == MR_OK && f < c->in->schema->field_count; f++) {
+        counting x = {.c = c, .field = f};
+
+        no_percentiles(c, f);
+        pthread_mutex_init(&x.lock, NULL);
+        err = do_field(&x, diag);
+        pthread_mutex_destroy(&x.lock);
+        limit_packed(c, f, &left);
+    }
+    return err;
+}
