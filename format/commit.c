@@ -240,6 +240,17 @@ gather_units(mri_making *c, mr_diag *diag)
     return drop_superseded(c, diag);
 }
 
+static mr_err
+has_group(const mr_dataset *ds, uint64_t rank, uint64_t group, bool *out,
+          mr_diag *diag)
+{
+    mr_sample s;
+    mr_err err = mr_dataset_sample(ds, rank, &s, diag);
+
+    *out = err == MR_OK && s.group == group;
+    return err;
+}
+
 /* A group that the generation before has assigned stays where it is: give its
  * split to one unit of it, and its bloc follows. */
 static mr_err
@@ -253,6 +264,7 @@ keep_splits(mri_making *c, mr_diag *diag)
             mri_unit key;
             mri_index_entry e;
             mri_unit *u;
+            bool keeps = true;
             mr_err err = mr_dataset_split_at(parent, s, i, &rank, diag);
 
             if (err == MR_OK) {
@@ -264,7 +276,13 @@ keep_splits(mri_making *c, mr_diag *diag)
             memcpy(key.uid, e.uid, MR_UID_BYTES);
             u = bsearch(&key, c->units, (size_t)c->count, sizeof *c->units,
                         by_uid);
-            if (u != NULL) {
+            if (u != NULL && c->in->other_labels) {
+                err = has_group(parent, rank, u->group, &keeps, diag);
+            }
+            if (err != MR_OK) {
+                return err;
+            }
+            if (u != NULL && keeps) {
                 u->split = s;
             }
         }
@@ -353,6 +371,7 @@ find_content_id(mri_making *c, mr_diag *diag)
     mri_sha256_free(s);
     memcpy(c->content_id, digest, 16);
     if (c->in->like != NULL && c->in->withdrawn_count == 0 &&
+        !c->in->other_labels &&
         memcmp(digest, mr_dataset_content_id(c->in->like), 16) != 0) {
         return mri_fail(diag, MRI_E_REMADE, MR_NOWHERE,
                         "generation %llu cannot be made again: its shards "

@@ -37,7 +37,8 @@ sum_of(const uint8_t *head, const uint8_t *payload, size_t bytes, uint64_t *out)
 static uint32_t
 features_of(const Mri__PbManifest *pb)
 {
-    return pb->withdrawn.len != 0 ? MRI_MANIFEST_WITHDRAWN : 0;
+    return (pb->withdrawn.len != 0 ? MRI_MANIFEST_WITHDRAWN : 0u) |
+           (pb->superseded != 0 ? MRI_MANIFEST_SUPERSEDED : 0u);
 }
 
 bool

@@ -18,7 +18,8 @@ enum {
 /* Incompatible features: a reader that does not know one refuses. */
 enum {
     MRI_MANIFEST_WITHDRAWN = 1, /* the field of that name is there */
-    MRI_MANIFEST_KNOWN = MRI_MANIFEST_WITHDRAWN
+    MRI_MANIFEST_SUPERSEDED = 2,
+    MRI_MANIFEST_KNOWN = MRI_MANIFEST_WITHDRAWN | MRI_MANIFEST_SUPERSEDED
 };
 #define MRI_MANIFEST_LIMIT ((uint64_t)1 << 30)
 

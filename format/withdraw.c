@@ -123,10 +123,8 @@ meet(choice *c, wish *w, bool group, uint64_t rank, mr_diag *diag)
 }
 
 static bool
-stopped(const choice *c)
+stopped(const mr_watch *w)
 {
-    const mr_watch *w = c->o->watch;
-
     return w != NULL && w->stop != NULL && w->stop(w->user);
 }
 
@@ -148,7 +146,7 @@ choose_by_name(choice *c, mr_diag *diag)
         if (err == MR_OK && (w = wish_of(&c->groups, row.group)) != NULL) {
             err = meet(c, w, true, rank, diag);
         }
-        if (err == MR_OK && rank % 4096 == 0 && stopped(c)) {
+        if (err == MR_OK && rank % 4096 == 0 && stopped(c->o->watch)) {
             err = mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
         }
     }
@@ -156,22 +154,23 @@ choose_by_name(choice *c, mr_diag *diag)
 }
 
 /* Only on the way to a refusal: every name is read. */
-static char *
-nearest_name(const choice *c, const wish *w, bool group)
+char *
+mri_nearest_name(const mr_dataset *ds, const char *name, bool group,
+                 const mr_watch *watch)
 {
     char *best = NULL;
 
-    for (uint64_t rank = 0; rank < c->ds->index.count && !stopped(c); rank++) {
+    for (uint64_t rank = 0; rank < ds->index.count && !stopped(watch); rank++) {
         mri_meta *meta;
 
-        if (mri_dataset_meta(c->ds, rank, &meta, NULL) != MR_OK) {
+        if (mri_dataset_meta(ds, rank, &meta, NULL) != MR_OK) {
             break;
         }
         /* "" is near to nothing; the first of equals stays */
         const char *pair[2] = {best != NULL ? best : "",
                                group ? meta->group : meta->key};
 
-        if (mri_nearest(w->name, pair, 2) == pair[1]) {
+        if (mri_nearest(name, pair, 2) == pair[1]) {
             mri_free(best);
             best = mri_strdup(pair[1]);
         }
@@ -183,7 +182,7 @@ nearest_name(const choice *c, const wish *w, bool group)
 static mr_err
 refuse(const choice *c, const wish *w, bool group, mr_diag *diag)
 {
-    char *near = nearest_name(c, w, group);
+    char *near = mri_nearest_name(c->ds, w->name, group, c->o->watch);
     mr_err err =
         mri_fail(diag, group ? MRI_E_NO_GROUP : MRI_E_NO_SAMPLE, MR_NOWHERE,
                  "no %s '%.200s'%s%.200s%s", group ? "group" : "sample",

@@ -7,6 +7,7 @@
 #include <mri/alloc.h>
 #include <mri/error.h>
 
+#include <jansson.h>
 #include <string.h>
 
 static mr_err
@@ -87,6 +88,20 @@ typedef struct lists {
     double *shares;
 } lists;
 
+/* What each split was to get; only a sample of a new group asks. */
+static void
+read_shares(lists *l, const Mri__PbManifest *m)
+{
+    json_t *recipe = json_loads(m->split_recipe, 0, NULL);
+    const json_t *shares = json_object_get(recipe, "shares");
+
+    for (size_t i = 0;
+         json_array_size(shares) == m->n_splits && i < m->n_splits; i++) {
+        l->shares[i] = json_number_value(json_array_get(shares, i));
+    }
+    json_decref(recipe);
+}
+
 static bool
 make_lists(lists *l, const mr_dataset *ds)
 {
@@ -115,6 +130,7 @@ make_lists(lists *l, const mr_dataset *ds)
         l->splits[i] = m->splits[i]->name;
         l->shares[i] = 1 / (double)m->n_splits;
     }
+    read_shares(l, m);
     return true;
 }
 
@@ -124,19 +140,23 @@ commit_lists(const mri_writer *w, const mri_derive *how, const lists *l,
 {
     const Mri__PbManifest *m = how->like->manifest;
     const Mri__PbSchema *s = m->schema;
-    const mri_schema schema = {.field_count = (uint32_t)s->n_fields,
-                               .field_names = l->fields,
-                               .field_kinds = l->kinds,
-                               .field_levels = l->levels,
-                               .class_count = (uint32_t)s->n_classes,
-                               .classes = (const char **)(uintptr_t)s->classes,
-                               .config = s->config};
+    const mri_schema schema = {
+        .field_count = (uint32_t)s->n_fields,
+        .field_names = l->fields,
+        .field_kinds = l->kinds,
+        .field_levels = l->levels,
+        .class_count =
+            how->other_labels ? how->class_count : (uint32_t)s->n_classes,
+        .classes = (const char **)(uintptr_t)(how->other_labels ? how->classes
+                                                                : s->classes),
+        .config = s->config};
     const mri_commit c = {
         .dir = w->now->dir,
         .parent = w->now,
         .like = how->like,
         .withdrawn = how->withdrawn,
         .withdrawn_count = how->count,
+        .other_labels = how->other_labels,
         .forget_withdrawn = how->forget_withdrawn,
         .oldest = how->oldest,
         .shards = how->shards != NULL ? how->shards : l->shards,

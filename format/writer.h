@@ -33,10 +33,18 @@ typedef struct mri_derive {
     uint64_t count;
     const mri_shard_ref *shards; /* in place of those of `like`; or NULL */
     uint32_t shard_count;
+    bool other_labels; /* as in mri_commit; then with these classes: */
+    char **classes;    /* those of `like` first */
+    uint32_t class_count;
     bool forget_withdrawn; /* as in mri_commit */
     uint64_t oldest;       /* likewise */
     const mr_watch *watch;
 } mri_derive;
+
+/* The key (or group) that is most like a name that is not there, for a
+ * message; NULL: none, or no memory. mri_free. */
+char *mri_nearest_name(const mr_dataset *ds, const char *name, bool group,
+                       const mr_watch *watch);
 
 /* errors  as mri_dataset_commit */
 MR_USE_RESULT mr_err mri_writer_commit(const mri_writer *w,

@@ -95,7 +95,7 @@ const char *mri_text_hex(const uint8_t *p, size_t bytes);
 typedef int mri_verb_fn(int argc, char **argv);
 mri_verb_fn mri_cmd_batch, mri_cmd_compact, mri_cmd_completion, mri_cmd_explain,
     mri_cmd_export, mri_cmd_eval, mri_cmd_ingest, mri_cmd_inspect,
-    mri_cmd_salvage, mri_cmd_serve, mri_cmd_synth, mri_cmd_rollback,
-    mri_cmd_train, mri_cmd_verify, mri_cmd_withdraw;
+    mri_cmd_salvage, mri_cmd_serve, mri_cmd_synth, mri_cmd_relabel,
+    mri_cmd_rollback, mri_cmd_train, mri_cmd_verify, mri_cmd_withdraw;
 
 #endif

@@ -22,6 +22,7 @@ static const verb verbs[] = {
     {"verify", mri_cmd_verify, "read every byte of a dataset and prove it"},
     {"withdraw", mri_cmd_withdraw,
      "take samples or whole groups out of a dataset"},
+    {"relabel", mri_cmd_relabel, "give samples another class or group"},
     {"compact", mri_cmd_compact,
      "take the bytes of what was withdrawn out of the shards"},
     {"rollback", mri_cmd_rollback, "bring an older generation's content back"},

@@ -105,6 +105,9 @@ typedef struct mri_commit {
     /* To be withdrawn beyond those: ascending by uid, none of them there. */
     const mri_withdrawn *withdrawn;
     uint64_t withdrawn_count;
+    /* Rows of the later shards may have other labels than `like`; a sample
+     * whose group is another one leaves its split. */
+    bool other_labels;
     bool forget_withdrawn; /* no shard holds them any more, no list is kept */
     uint64_t oldest;       /* generation that is kept; 0: as in the parent;
                               MRI_OLDEST_NEW: this one */

@@ -104,6 +104,47 @@ MR_USE_RESULT mr_err mri_dataset_rollback(const mri_rollback_options *options,
                                           mri_rollback_report *report,
                                           mr_diag *diag);
 
+/* Another label for a sample, named by key or by uid (32 hex digits). */
+typedef struct mri_relabel_row {
+    const char *key, *uid;          /* one of them */
+    const char *class_name, *group; /* NULL: as it is; "": none */
+} mri_relabel_row;
+
+typedef struct mri_relabel_options {
+    const char *dataset;
+    const mri_relabel_row *rows;
+    size_t count;
+    bool dry_run;
+    const char *reason, *command; /* for history.jsonl; may be NULL */
+    const mr_watch *watch;
+} mri_relabel_options;
+
+typedef struct mri_relabel_report {
+    uint64_t before;     /* the generation that was in force */
+    uint64_t generation; /* that was made; 0: none */
+    uint64_t *ranks;     /* [count] in `before`: what changes */
+    uint64_t count;
+    uint64_t same;        /* named, and labelled so already */
+    uint64_t regrouped;   /* of `count`, with another group */
+    uint32_t new_classes; /* that the dataset did not have */
+} mri_relabel_report;
+
+/*
+ * Make a generation in which some samples have another class or group. They
+ * keep their uids, hence every draw. With its class alone a sample keeps its
+ * split; with another group it goes to that group's, as a new sample would.
+ *
+ * errors  MR_EARG      a name that is not known, a sample named twice, not
+ *                      the generation in force: nothing changes
+ *         MR_ECORRUPT  a sample is damaged: nothing changes
+ *         MR_EBUSY, MR_EIO, MR_ENOMEM, MR_ESTOP
+ * owner   report is filled in any case; mri_relabel_report_release
+ */
+MR_USE_RESULT mr_err mri_dataset_relabel(const mri_relabel_options *options,
+                                         mri_relabel_report *report,
+                                         mr_diag *diag);
+void mri_relabel_report_release(mri_relabel_report *report);
+
 typedef struct mri_compact_options {
     const char *dataset;
     bool purge;    /* forget the withdrawn altogether */
