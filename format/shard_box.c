@@ -2,6 +2,7 @@
 /* shard_box.c - boxes of an array field, out of the chunks they touch. */
 #include "chunk_part.h"
 #include "shard_read.h"
+#include "widen.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>

@@ -9,7 +9,7 @@
 #include "foot.h"
 #include "meta.h"
 #include "object.h"
-#include "widen.h"
+#include "scale.h"
 
 #include <mri/shard.h>
 #include <mri/store.h>

@@ -5,14 +5,10 @@
 #ifndef MRI_WIDEN_H
 #define MRI_WIDEN_H
 
+#include "scale.h"
 #include "shuffle.h"
 
 #include <millrace/tensor.h>
-
-/* The physical value of a stored v is v * slope + inter. */
-typedef struct mri_scale {
-    double slope, inter; /* 1 and 0: the values as they are */
-} mri_scale;
 
 /*
  * Row by row: to[i] = (float)(from[i] * slope + inter), in f64 and rounded
