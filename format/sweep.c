@@ -29,6 +29,7 @@ typedef struct sweep {
     size_t named_count;
     bool blind;      /* a manifest cannot be read: nobody knows what it names */
     char folder[16]; /* of shards, the one at hand */
+    size_t left, gone; /* of its files */
     mri_swept *out;
 } sweep;
 
@@ -179,11 +180,13 @@ remove_shard(void *user, const char *name, mr_diag *diag)
     mr_err err;
 
     if (!unneeded(s, name)) {
+        s->left++;
         return MR_OK;
     }
     (void)snprintf(path, sizeof path, "%s/%s", s->folder, name);
     err = mri_store_remove(&s->store, path, diag);
     s->out->shards += err == MR_OK;
+    s->gone += err == MR_OK;
     return err;
 }
 
@@ -197,7 +200,13 @@ in_shards(void *user, const char *name, mr_diag *diag)
         return MR_OK;
     }
     (void)snprintf(s->folder, sizeof s->folder, "shards/%s", name);
+    s->left = s->gone = 0;
     err = mri_store_list(&s->store, s->folder, remove_shard, s, diag);
+    /* Or a power cut brings back what a purge took away. An empty folder is
+     * one that a killed writer has emptied. */
+    if (err == MR_OK && (s->gone != 0 || s->left == 0)) {
+        err = mri_store_sync(&s->store, s->folder, diag);
+    }
     mri_store_prune(&s->store, s->folder);
     return err;
 }
