@@ -81,16 +81,28 @@ second(const char *dir, uint32_t *reused, mr_diag *diag)
 }
 
 static mr_err
-withdraw(const char *dir, uint32_t *reused, mr_diag *diag)
+withdraw_group(const char *dir, const char *group, mr_diag *diag)
 {
-    static const char *const group[] = {"donor1"};
-    const mri_withdraw_options o = {.dataset = dir, .groups = {group, 1}};
+    const mri_withdraw_options o = {.dataset = dir, .groups = {&group, 1}};
     mri_withdraw_report r;
     mr_err err = mri_dataset_withdraw(&o, &r, diag);
 
-    (void)reused;
     mri_withdraw_report_release(&r);
     return err;
+}
+
+static mr_err
+withdraw(const char *dir, uint32_t *reused, mr_diag *diag)
+{
+    (void)reused;
+    return withdraw_group(dir, "donor1", diag);
+}
+
+static mr_err
+withdraw_other(const char *dir, uint32_t *reused, mr_diag *diag)
+{
+    (void)reused;
+    return withdraw_group(dir, "donor2", diag);
 }
 
 static mr_err
@@ -105,6 +117,26 @@ rollback(const char *dir, uint32_t *reused, mr_diag *diag)
     return mri_dataset_rollback(&o, &r, diag);
 }
 
+static mr_err
+compact(const char *dir, uint32_t *reused, mr_diag *diag)
+{
+    const mri_compact_options o = {.dataset = dir, .workers = 1};
+    mri_compact_report r;
+
+    (void)reused;
+    return mri_dataset_compact(&o, &r, diag);
+}
+
+static mr_err
+purge(const char *dir, uint32_t *reused, mr_diag *diag)
+{
+    const mri_compact_options o = {.dataset = dir, .purge = true, .workers = 1};
+    mri_compact_report r;
+
+    (void)reused;
+    return mri_dataset_compact(&o, &r, diag);
+}
+
 /* Each makes one generation out of the one before. */
 static const struct step {
     const char *what;
@@ -114,6 +146,10 @@ static const struct step {
     {"ingest more", second},
     {"withdraw", withdraw},
     {"rollback", rollback},
+    {"withdraw again", withdraw},
+    {"compact", compact},
+    {"withdraw others", withdraw_other},
+    {"compact --purge", purge},
 };
 
 enum { STEPS = sizeof steps / sizeof steps[0] };
@@ -276,6 +312,23 @@ sound(const char *root, unsigned latest)
     return err == MR_OK && v.damages == 0;
 }
 
+/* What a purge took away does not come back, and stays in no old file. */
+static bool
+clean(const cut_state *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const char *path = s->nodes[i].path;
+
+        if (strncmp(path, NAME "/journal", strlen(NAME "/journal")) != 0 &&
+            !is_history(path) && !s->nodes[i].folder &&
+            cut_state_find(&calm[STEPS], path) == NULL) {
+            (void)snprintf(why, sizeof why, "%s is back after the purge", path);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool
 judge(const cut_state *s, const char *root, const moment *m)
 {
@@ -299,14 +352,14 @@ judge(const cut_state *s, const char *root, const moment *m)
                        m->acked);
         return false;
     }
-    return sound(root, latest);
+    return sound(root, latest) && (m->acked < STEPS || clean(s));
 }
 
-/* The command that was cut off, once more; after the last one, an ingest. */
+/* The command that was cut off, once more; after the last one, that again. */
 static bool
 go_on(const cut_state *s, const char *root, const moment *m)
 {
-    unsigned next = m->acked < STEPS ? m->acked : 1;
+    unsigned next = m->acked < STEPS ? m->acked : STEPS - 1;
     uint32_t reused = 0;
     cut_state after = {0};
     mr_diag diag = {0};

@@ -2,9 +2,9 @@
 # The power goes at any moment of what makes generations: in a model of a file
 # system that keeps only what POSIX promises (powercut.c), and on real ones.
 #
-#   powercut.sh STATES CUTS [NOTES]    run by ./dev powercut and, in part, by ctest
+#   powercut.sh STATES CUTS [NOTES [KINDS]]    run by ./dev powercut; ctest: a part
 #
-# STATES of the model, CUTS of ext4 and of xfs each: a file system in an image
+# STATES of the model, CUTS of ext4 and xfs each (or those KINDS): a file system in an image
 # is shut down by an ioctl at a random moment, without what its journal has not
 # written yet, and mounted again. What held is noted in NOTES and in NOTES.fs,
 # and not done again by the next run.
@@ -13,6 +13,7 @@
 states=${1:-2000}
 cuts=${2:-0}
 notes=${3:-$scratch/notes}
+kinds=${4:-ext4 xfs}
 export SEED
 touch "$notes" "$notes.fs"
 "$MAKE_INPUT" cells first 12
@@ -25,7 +26,8 @@ mounted=
 put_away() {
     [ -z "$mounted" ] || umount "$mounted" 2>/dev/null || :
 }
-TMPDIR=$memory "$POWERCUT" first second "$states" "$notes" ||
+[ "$states" = 0 ] ||
+    TMPDIR=$memory "$POWERCUT" first second "$states" "$notes" ||
     fail "the model finds a state that is not sound"
 [ "$cuts" != 0 ] || exit 0
 
@@ -39,19 +41,22 @@ act() { # GENERATION DATASET
     case $1 in
     1) ingest first "$2" ;;
     2) ingest second "$2" ;;
-    3) "$MILLRACE" withdraw "$2" --group donor1 -q ;;
+    3 | 5) "$MILLRACE" withdraw "$2" --group donor1 -q ;;
     4) "$MILLRACE" rollback "$2@2" -q ;;
+    6) "$MILLRACE" compact "$2" -q ;;
+    7) "$MILLRACE" withdraw "$2" --group donor2 -q ;;
+    8) "$MILLRACE" compact "$2" --purge -q ;;
     esac
 }
-last=4
-for k in 1 2 3 4; do # as it is after each of them
+last=8
+for k in $(seq $last); do # as it is after each of them
     [ "$k" = 1 ] || cp -a "calm.$((k - 1))" "calm.$k"
     act "$k" "calm.$k" >/dev/null
 done
 # The commands one after the other; what has come to an end stands in `acked`,
 # which the cut does not touch.
 all_of_them() { # DATASET
-    for k in 1 2 3 4; do
+    for k in $(seq $last); do
         act "$k" "$1" >out 2>&1 || return 0
         echo "$k" >acked
     done
@@ -88,12 +93,12 @@ judge() { # WHAT DATASET
     elif [ -d "$2/shards" ]; then
         [ "$(unnoted "$2")" -le 1 ] || fail "$1: finished shards are not noted"
     fi
-    k=$((held < last ? held + 1 : 1))
+    k=$((held < last ? held + 1 : last))
     act "$k" "$2" >out 2>&1 || {
         cat out
         fail "$1: does not go on"
     }
-    diff -rq -x history.jsonl "calm.$((held < last ? k : last))" "$2" >log 2>&1 || {
+    diff -rq -x history.jsonl "calm.$k" "$2" >log 2>&1 || {
         cat log
         fail "$1: gone on, not the calm dataset"
     }
@@ -147,7 +152,7 @@ real() { # KIND SIZE MKFS...
 }
 row() { # KIND
     printf '| %s' "$1"
-    for k in 0 1 2 3 4; do
+    for k in $(seq 0 $last); do
         printf ' | %s' "$(grep -c "^$1 $k\$" "$notes.fs" || :)"
     done
     echo ' | 0 |'
@@ -156,13 +161,18 @@ row() { # KIND
     echo "skipped: real file systems: only root can mount them"
     exit 0
 }
-real ext4 64M mkfs.ext4 -q
-real xfs 320M mkfs.xfs -q
+for kind in $kinds; do
+    case $kind in
+    ext4) real ext4 64M mkfs.ext4 -q ;;
+    xfs) real xfs 320M mkfs.xfs -q ;; # it takes no less
+    esac
+done
 echo
-echo '| shut down after | nothing acknowledged | ingest | ingest more' \
-    '| withdraw | rollback | wrong |'
-echo '|---|---|---|---|---|---|---|'
-row ext4
-row xfs
+echo '| shut down after | nothing | ingest | ingest more | withdraw' \
+    '| rollback | withdraw | compact | withdraw | compact --purge | wrong |'
+echo '|---|---|---|---|---|---|---|---|---|---|---|'
+for kind in $kinds; do
+    row "$kind"
+done
 echo
 echo "Seed $SEED."
