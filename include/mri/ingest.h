@@ -34,7 +34,7 @@ typedef struct mri_ingest_options {
     const char *stack; /* '*_{channel}.*': one file a channel, or NULL */
     mri_source_options source;
     mri_coding coding; /* of what is not kept as it is */
-    bool keep_bytes; /* quarantine keeps the bytes around the damage */
+    bool keep_bytes;   /* quarantine keeps the bytes around the damage */
     /* Bad inputs are borne up to this share, or this count if it is not 0. */
     double max_bad_share;
     uint64_t max_bad_count;

@@ -4,50 +4,8 @@
 # (What one room may include of another: tests/system/house/rooms.sh.)
 set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-tree=$work/tree
-build=$work/build
-log=$work/log
+. "$source/tests/system/planted_tree.sh"
 
-fail() {
-    tail -n 20 "$log"
-    printf 'FAILED: %s\n' "$*" >&2
-    exit 1
-}
-mkdir "$tree"
-(cd "$source" && tar -cf - --exclude=./build --exclude=./out --exclude=./.git .) |
-    tar -xf - -C "$tree"
-if command -v ccache >/dev/null; then
-    export CMAKE_C_COMPILER_LAUNCHER=ccache CCACHE_NOHASHDIR=1 \
-        CCACHE_BASEDIR="$work"
-fi
-cmake -S "$tree" -B "$build" -G Ninja -DMR_CUDA=OFF -DCMAKE_BUILD_TYPE=Debug \
-    >"$log" 2>&1 || fail "the copy does not configure"
-
-# The scripts of the system tests, on the copy's program.
-export MILLRACE="$build/bin/millrace" CORPUS="$tree/tests/fuzz/corpus" \
-    MAKE_INPUT="$build/tests/system/make_input" \
-    BAD_CLIENT="$build/tests/system/bad_client"
-
-make() { # TARGETS...
-    cmake --build "$build" --target "$@" >"$log" 2>&1 || fail "build of $*"
-}
-# A line of a file becomes another one; it must be there, once.
-change() { # FILE OLD NEW
-    cp "$tree/$1" "$work/kept"
-    awk -v old="$2" -v new="$3" '{
-        at = index($0, old)
-        if (at) {
-            $0 = substr($0, 1, at - 1) new substr($0, at + length(old))
-            found++
-        }
-        print
-    } END { exit found == 1 ? 0 : 1 }' "$work/kept" >"$tree/$1" ||
-        fail "$1 has no single '$2': this script is to be mended"
-    changed="$changed $1"
-}
 # Sound, the test passes; with the changes it must not.
 finds() { # BUG TARGETS TEST...
     bug=$1
@@ -71,13 +29,6 @@ passes() { # TARGETS TEST...
     "$@" >"$log" 2>&1 || fail "$* fails without a bug"
     echo "passes: ${*##*/}"
 }
-restore() {
-    for file in $changed; do
-        cp "$source/$file" "$tree/$file"
-    done
-    changed=
-}
-changed=
 missed=0
 program="millrace make_input bad_client"
 
