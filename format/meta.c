@@ -362,7 +362,7 @@ mri_schema_pack(mri_bytes *out, const mri_schema *schema)
         pb.n_classes = schema->class_count;
         pb.classes = (char **)(uintptr_t)schema->classes;
         pb.config = text(schema->config);
-        pb.writer = writer;
+        pb.writer = schema->writer != NULL ? text(schema->writer) : writer;
         ok = mri_pb_pack(out, &pb.base);
     }
     mri_free(fields);

@@ -88,6 +88,7 @@ typedef struct mri_schema {
     uint32_t class_count;
     const char **classes; /* sorted */
     const char *config;   /* canonical conversion config, JSON */
+    const char *writer;   /* NULL: this millrace and its version */
 } mri_schema;
 
 /* uid of a sample: settled by its key and the SHA-256 of its image sources,

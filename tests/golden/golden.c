@@ -27,7 +27,8 @@ const mri_schema golden_schema = {.field_count = 4,
                                   .field_levels = field_levels,
                                   .class_count = 3,
                                   .classes = classes,
-                                  .config = "{\"golden\":1}"};
+                                  .config = "{\"golden\":1}",
+                                  .writer = "millrace, golden"};
 
 uint32_t
 golden_class(const char *name)

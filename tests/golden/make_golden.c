@@ -17,9 +17,11 @@
 #include <mri/hash.h>
 #include <mri/source.h>
 
+#include <lz4.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 typedef struct maker {
     const char *pictures, *out;
@@ -232,6 +234,25 @@ begin_dataset(maker *m, const char *name)
     must(mri_dir_make(m->dir, &d), &d);
 }
 
+/* With which libraries: other versions of them may give other bytes, which
+ * decode to the same values. */
+static void
+tell_libraries(const char *out)
+{
+    char path[4200];
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "%s/made_with", out);
+    f = fopen(path, "w");
+    if (f == NULL ||
+        fprintf(f, "lz4 %s\nzstd %s\n", LZ4_versionString(),
+                ZSTD_versionString()) < 0 ||
+        fclose(f) != 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
 /* Who wrote it, when and where is no part of what it is. */
 static void
 end_dataset(maker *m)
@@ -289,6 +310,7 @@ main(int argc, char **argv)
         take_step(&m, &set.steps[i]);
     }
     end_dataset(&m);
+    tell_libraries(m.out);
     golden_release(&set);
     return 0;
 }

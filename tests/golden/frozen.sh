@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The golden files of version 1: they are those that were committed, today's
+# readers read them, and today's writer would write them again.
+# MAKE_GOLDEN, GOLDEN_TEST, FUTURE_TEST, MILLRACE: the programs.
+#
+# v1/ and its list never change again. A file for something new gets a folder
+# and a list of its own beside them.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+cd "$here/v1"
+sha256sum --check --quiet --strict ../v1.sha256 || fail "a golden file changed"
+find . -type f | LC_ALL=C sort >"$scratch/there"
+sed 's/^[0-9a-f]*  //' ../v1.sha256 | cmp -s - "$scratch/there" ||
+    fail "v1/ and v1.sha256 list other files"
+cd "$scratch"
+
+"$GOLDEN_TEST" "$here/set.txt" "$here/pictures" "$here/v1"
+"$FUTURE_TEST" "$here/v1/future.mr"
+"$MAKE_GOLDEN" "$here/set.txt" "$here/pictures" now
+if cmp -s now/made_with "$here/v1/made_with"; then
+    cp -r "$here/v1/future.mr" now
+    diff -r "$here/v1" now || fail "today's writer writes other bytes"
+    echo "today's writer gives the same bytes"
+else
+    echo "not compared byte by byte, other libraries: $(cat now/made_with)"
+fi
+
+python=${PYTHON:-python3}
+if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' \
+    >/dev/null 2>&1; then
+    PYTHONDONTWRITEBYTECODE=1 "$python" "$here/../parity/read_shards.py" \
+        "$here/set.txt" "$here/pictures" "$here/v1" "$MILLRACE"
+    "$python" "$here/make_future.py" again.mr
+    diff -r "$here/v1/future.mr" again.mr || fail "make_future.py changed"
+else
+    echo "skipped: the reader in Python (no Python of 3.9 or later: $python)"
+fi
