@@ -43,7 +43,7 @@ joined(const mri_chunk_part *part, unsigned element)
 
 /* A constant's first row is where it belongs already. */
 static void
-copy_rows(const mri_rows *r, unsigned element)
+copy_rows(const mri_plane_rows *r, unsigned element)
 {
     const uint8_t *from = r->from;
     uint8_t *to = r->to;
@@ -60,7 +60,7 @@ copy_rows(const mri_rows *r, unsigned element)
 /* Rows of 32 bytes and more: the last copy may overlap the one before it, so
  * that all are of a length that the compiler knows. */
 static void
-copy_blocks(const mri_rows *r, unsigned element)
+copy_blocks(const mri_plane_rows *r, unsigned element)
 {
     size_t last = r->n * element - 32;
     const uint8_t *from = r->from;
@@ -87,7 +87,8 @@ put(const mri_chunk_part *p, const uint8_t *from, size_t unit, size_t plane,
     unsigned last = p->ndim - 1, outer = last > 0 ? last - 1 : 0, i;
     uint64_t at[MR_MAX_RANK] = {0};
     int64_t step[MR_MAX_RANK];
-    mri_rows r = {.to = p->to, .plane = plane, .n = (size_t)p->size[last]};
+    mri_plane_rows r = {
+        .to = p->to, .plane = plane, .n = (size_t)p->size[last]};
     size_t apart = unit;
 
     for (i = p->ndim; i-- > 0;) {

@@ -82,7 +82,7 @@ widen_part(const reading *r, const mri_chunk_part *part,
     uint64_t at[MR_MAX_RANK] = {0};
     mri_chunk_part dense = *part;
     int64_t run = element;
-    mri_rows rows = {.to = part->to, .rows = 1, .n = 1};
+    mri_plane_rows rows = {.to = part->to, .rows = 1, .n = 1};
     mr_err err;
 
     for (i = part->ndim; i-- > 0;) {

@@ -15,7 +15,7 @@ mri_shuffle(uint8_t *out, const uint8_t *in, size_t n, unsigned element)
 }
 
 void
-mri_unshuffle_rows(const mri_rows *rows, unsigned element)
+mri_unshuffle_rows(const mri_plane_rows *rows, unsigned element)
 {
     static mri_unshuffle_fn *const at_level[] = MRI_LEVELS(mri_unshuffle_at);
 
@@ -25,7 +25,8 @@ mri_unshuffle_rows(const mri_rows *rows, unsigned element)
 void
 mri_unshuffle(uint8_t *out, const uint8_t *in, size_t n, unsigned element)
 {
-    const mri_rows all = {.to = out, .from = in, .rows = 1, .n = n, .plane = n};
+    const mri_plane_rows all = {
+        .to = out, .from = in, .rows = 1, .n = n, .plane = n};
 
     mri_unshuffle_rows(&all, element);
 }

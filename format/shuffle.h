@@ -13,15 +13,15 @@ void mri_shuffle(uint8_t *out, const uint8_t *in, size_t n, unsigned element);
 void mri_unshuffle(uint8_t *out, const uint8_t *in, size_t n, unsigned element);
 
 /* Rows of n elements each, evenly apart on either side. */
-typedef struct mri_rows {
+typedef struct mri_plane_rows {
     uint8_t *to;
     const uint8_t *from;
     ptrdiff_t to_step, from_step; /* bytes from a row to the next */
     size_t rows, n;
     size_t plane; /* from byte k of an element to its byte k + 1 */
-} mri_rows;
+} mri_plane_rows;
 
 /* Row by row: to[i * element + k] = from[k * plane + i]. */
-void mri_unshuffle_rows(const mri_rows *rows, unsigned element);
+void mri_unshuffle_rows(const mri_plane_rows *rows, unsigned element);
 
 #endif

@@ -60,7 +60,7 @@ take_uint64_t(const uint8_t *in, size_t plane)
         }                                                                      \
     }                                                                          \
     static inline __attribute__((always_inline)) void blocks_##type(           \
-        const mri_rows *r, size_t block)                                       \
+        const mri_plane_rows *r, size_t block)                                 \
     {                                                                          \
         size_t rows = r->rows, plane = r->plane, last = r->n - block;          \
         ptrdiff_t from_step = r->from_step, to_step = r->to_step;              \
@@ -76,7 +76,7 @@ take_uint64_t(const uint8_t *in, size_t plane)
             in += from_step;                                                   \
         }                                                                      \
     }                                                                          \
-    static void join_##type(const mri_rows *r)                                 \
+    static void join_##type(const mri_plane_rows *r)                           \
     {                                                                          \
         if (r->n >= 32) {                                                      \
             blocks_##type(r, 32);                                              \
@@ -121,7 +121,7 @@ shuffle_at(uint8_t *out, const uint8_t *in, size_t n, unsigned element)
 }
 
 static void
-join_bytes(const mri_rows *r, unsigned element)
+join_bytes(const mri_plane_rows *r, unsigned element)
 {
     const uint8_t *in = r->from;
     uint8_t *out = r->to;
@@ -138,7 +138,7 @@ join_bytes(const mri_rows *r, unsigned element)
 }
 
 void
-unshuffle_at(const mri_rows *r, unsigned element)
+unshuffle_at(const mri_plane_rows *r, unsigned element)
 {
     bool even = aligned(r->to, element) && r->to_step % (int)element == 0;
 

@@ -11,7 +11,7 @@ typedef void mri_shuffle_fn(uint8_t *out, const uint8_t *in, size_t n,
                             unsigned element);
 mri_shuffle_fn mri_shuffle_at_scalar, mri_shuffle_at_sse2, mri_shuffle_at_avx2,
     mri_shuffle_at_avx512;
-typedef void mri_unshuffle_fn(const mri_rows *rows, unsigned element);
+typedef void mri_unshuffle_fn(const mri_plane_rows *rows, unsigned element);
 mri_unshuffle_fn mri_unshuffle_at_scalar, mri_unshuffle_at_sse2,
     mri_unshuffle_at_avx2, mri_unshuffle_at_avx512;
 

@@ -7,7 +7,8 @@
 #include <mri/cpu.h>
 
 void
-mri_widen_rows(const mri_rows *rows, mr_dtype dtype, const mri_scale *scale)
+mri_widen_rows(const mri_plane_rows *rows, mr_dtype dtype,
+               const mri_scale *scale)
 {
     static mri_widen_fn *const at_level[] = MRI_LEVELS(mri_widen_at);
 

@@ -17,7 +17,7 @@
  * shape   rows->n values in each of rows->rows; `to` is f32, `from` of dtype,
  *         both aligned to their elements; rows->plane is not used
  */
-void mri_widen_rows(const mri_rows *rows, mr_dtype dtype,
+void mri_widen_rows(const mri_plane_rows *rows, mr_dtype dtype,
                     const mri_scale *scale);
 
 #endif

@@ -42,7 +42,7 @@ of_brain(uint16_t b)
 
 /* `plain` is exact, or rounds to f32 once; so is `wide` with f64. */
 #define WIDEN(name, type, plain, wide)                                         \
-    static void name(const mri_rows *r, const mri_scale *s)                    \
+    static void name(const mri_plane_rows *r, const mri_scale *s)              \
     {                                                                          \
         bool scaled = s->slope != 1 || s->inter != 0;                          \
         double slope = s->slope, inter = s->inter;                             \
@@ -78,7 +78,7 @@ WIDEN(of_f32, float, (float), (double))
 WIDEN(of_f64, double, (double), (double))
 
 void
-widen_at(const mri_rows *r, mr_dtype dtype, const mri_scale *s)
+widen_at(const mri_plane_rows *r, mr_dtype dtype, const mri_scale *s)
 {
     switch (dtype) {
     case MR_U8:

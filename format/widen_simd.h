@@ -7,7 +7,7 @@
 
 #include "widen.h"
 
-typedef void mri_widen_fn(const mri_rows *rows, mr_dtype dtype,
+typedef void mri_widen_fn(const mri_plane_rows *rows, mr_dtype dtype,
                           const mri_scale *scale);
 mri_widen_fn mri_widen_at_scalar, mri_widen_at_sse2, mri_widen_at_avx2,
     mri_widen_at_avx512;

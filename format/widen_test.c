@@ -79,12 +79,12 @@ check(mr_dtype t, const mri_scale *s)
 {
     size_t element = mr_dtype_bytes(t);
     bool scaled = s->slope != 1 || s->inter != 0;
-    mri_rows rows = {.to = (uint8_t *)got,
-                     .from = (const uint8_t *)stored,
-                     .to_step = STEP * 4,
-                     .from_step = (ptrdiff_t)((N + 3) * element),
-                     .rows = ROWS,
-                     .n = N};
+    mri_plane_rows rows = {.to = (uint8_t *)got,
+                           .from = (const uint8_t *)stored,
+                           .to_step = STEP * 4,
+                           .from_step = (ptrdiff_t)((N + 3) * element),
+                           .rows = ROWS,
+                           .n = N};
 
     memset(got, 0x77, sizeof got);
     memset(want, 0x77, sizeof want);
