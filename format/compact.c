@@ -23,7 +23,7 @@ typedef struct compact {
     const mri_compact_options *o;
     mri_compact_report *r;
     mri_writer w;
-    mri_rows live;
+    mri_row_set live;
     uint32_t *jobs; /* shards that are written anew */
     uint32_t job_count;
     mri_shard_ref *refs;  /* [shards] of the new generation; no samples: gone */
@@ -51,7 +51,7 @@ static mr_err
 plan_shards(compact *c, mr_diag *diag)
 {
     const Mri__PbManifest *m = c->w.now->manifest;
-    mr_err err = mri_rows_live(&c->live, c->w.now, diag);
+    mr_err err = mri_row_set_live(&c->live, c->w.now, diag);
 
     c->jobs = mri_alloc(m->n_shards, sizeof *c->jobs);
     c->refs = mri_alloc(m->n_shards, sizeof *c->refs);
@@ -366,7 +366,7 @@ mri_dataset_compact(const mri_compact_options *o, mri_compact_report *r,
         err = work(&c, diag);
     }
     mri_writer_close(&c.w);
-    mri_rows_release(&c.live);
+    mri_row_set_release(&c.live);
     mri_free(c.jobs);
     mri_free(c.refs);
     pthread_mutex_destroy(&c.lock);

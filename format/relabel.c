@@ -37,7 +37,7 @@ typedef struct relabel {
     mri_writer w;
     target *targets; /* by hash; then by shard and row */
     size_t count;
-    mri_rows rows; /* that change */
+    mri_row_set rows; /* that change */
     char **classes;
     uint32_t class_count;
     mri_shard_ref *refs;
@@ -299,7 +299,7 @@ list_classes(relabel *l, mr_diag *diag)
 static mr_err
 mark_rows(relabel *l, mr_diag *diag)
 {
-    mr_err err = mri_rows_none(&l->rows, l->w.now, diag);
+    mr_err err = mri_row_set_none(&l->rows, l->w.now, diag);
 
     l->r->ranks = mri_alloc(l->count, sizeof *l->r->ranks);
     if (err == MR_OK && l->r->ranks == NULL) {
@@ -502,7 +502,7 @@ mri_dataset_relabel(const mri_relabel_options *o, mri_relabel_report *r,
     mri_free(l.targets);
     mri_free(l.classes);
     mri_free(l.refs);
-    mri_rows_release(&l.rows);
+    mri_row_set_release(&l.rows);
     return err;
 }
 

@@ -21,11 +21,11 @@ no_memory(mr_diag *diag)
 }
 
 mr_err
-mri_rows_none(mri_rows *rows, const mr_dataset *ds, mr_diag *diag)
+mri_row_set_none(mri_row_set *rows, const mr_dataset *ds, mr_diag *diag)
 {
     const Mri__PbManifest *m = ds->manifest;
 
-    *rows = (mri_rows){.shards = (uint32_t)m->n_shards};
+    *rows = (mri_row_set){.shards = (uint32_t)m->n_shards};
     rows->row = mri_alloc(m->n_shards, sizeof *rows->row);
     rows->count = mri_alloc(m->n_shards, sizeof *rows->count);
     for (uint32_t i = 0; rows->row != NULL && i < rows->shards; i++) {
@@ -38,9 +38,9 @@ mri_rows_none(mri_rows *rows, const mr_dataset *ds, mr_diag *diag)
 }
 
 mr_err
-mri_rows_live(mri_rows *rows, const mr_dataset *ds, mr_diag *diag)
+mri_row_set_live(mri_row_set *rows, const mr_dataset *ds, mr_diag *diag)
 {
-    mr_err err = mri_rows_none(rows, ds, diag);
+    mr_err err = mri_row_set_none(rows, ds, diag);
 
     for (uint64_t rank = 0; err == MR_OK && rank < ds->index.count; rank++) {
         mri_index_entry e;
@@ -62,14 +62,14 @@ mri_rows_live(mri_rows *rows, const mr_dataset *ds, mr_diag *diag)
 }
 
 void
-mri_rows_release(mri_rows *rows)
+mri_row_set_release(mri_row_set *rows)
 {
     for (uint32_t i = 0; rows->row != NULL && i < rows->shards; i++) {
         mri_free(rows->row[i]);
     }
     mri_free(rows->row);
     mri_free(rows->count);
-    *rows = (mri_rows){0};
+    *rows = (mri_row_set){0};
 }
 
 typedef struct work {
@@ -122,7 +122,7 @@ label_of(const work *w, const Mri__PbMeta *pb)
 static mr_err
 each_sample(work *w, sample_fn *fn, mr_diag *diag)
 {
-    const mri_rows *rows = w->r->rows;
+    const mri_row_set *rows = w->r->rows;
     uint64_t samples = w->r->ds->manifest->shards[w->shard]->samples;
     mr_err err = MR_OK;
 

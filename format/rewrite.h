@@ -13,20 +13,20 @@
 #include <mri/dataset.h>
 
 /* Which rows of each shard are meant. */
-typedef struct mri_rows {
+typedef struct mri_row_set {
     uint32_t shards;
     uint8_t **row;   /* [shards][samples of the shard]: 1 or 0 */
     uint64_t *count; /* [shards] of them 1 */
-} mri_rows;
+} mri_row_set;
 
 /* The rows that the index names; all others are dead.
- * owner   mri_rows_release, in any case */
-MR_USE_RESULT mr_err mri_rows_live(mri_rows *rows, const mr_dataset *ds,
-                                   mr_diag *diag);
+ * owner   mri_row_set_release, in any case */
+MR_USE_RESULT mr_err mri_row_set_live(mri_row_set *rows, const mr_dataset *ds,
+                                      mr_diag *diag);
 /* None of the rows yet. */
-MR_USE_RESULT mr_err mri_rows_none(mri_rows *rows, const mr_dataset *ds,
-                                   mr_diag *diag);
-void mri_rows_release(mri_rows *rows);
+MR_USE_RESULT mr_err mri_row_set_none(mri_row_set *rows, const mr_dataset *ds,
+                                      mr_diag *diag);
+void mri_row_set_release(mri_row_set *rows);
 
 /* What a sample is called from now on. */
 typedef struct mri_label {
@@ -35,7 +35,7 @@ typedef struct mri_label {
 
 typedef struct mri_rewrite {
     const mr_dataset *ds;
-    const mri_rows *rows;
+    const mri_row_set *rows;
     /* With `label`, samples get other labels, and the new shard has these
      * classes; without, each stays as it is. */
     const mri_label *(*label)(void *user, uint32_t shard, uint32_t row);
