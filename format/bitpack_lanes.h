@@ -146,16 +146,16 @@ NAME(unpack_any)(uint8_t *out, const uint8_t *in, unsigned width, NUMBER base,
 static void
 NAME(scan_all)(const mri_blocks *b)
 {
-    const size_t size = sizeof(NUMBER);
+    const size_t size = sizeof(NUMBER), back = b->distance * size;
+    const uint8_t *in = b->numbers;
 
-    for (size_t i = 0; i < b->count; i++) {
-        const uint8_t *in = b->numbers + i * MRI_BLOCK_LEN * size;
+    for (size_t i = 0; i < b->count; i++, in += MRI_BLOCK_LEN * size) {
+        uint8_t *width = b->widths + i, *base = b->bases + i * size;
 
-        if (b->distance == 0) {
-            NAME(scan)(b->widths + i, b->bases + i * size, in, NULL);
+        if (back == 0) {
+            NAME(scan)(width, base, in, NULL);
         } else if (i * MRI_BLOCK_LEN >= b->distance) {
-            NAME(scan)
-            (b->widths + i, b->bases + i * size, in, in - b->distance * size);
+            NAME(scan)(width, base, in, in - back);
         }
     }
 }
@@ -163,6 +163,7 @@ NAME(scan_all)(const mri_blocks *b)
 static void
 NAME(pack_all)(const mri_blocks *b)
 {
+    const size_t back = b->distance * sizeof(NUMBER);
     uint8_t *in = b->numbers, *to = b->packed;
 
     for (size_t i = 0; i < b->count; i++) {
@@ -171,7 +172,7 @@ NAME(pack_all)(const mri_blocks *b)
 
         memcpy(&base, b->bases + i * sizeof base, sizeof base);
         if (b->widths[i] & MRI_BLOCK_PREDICTED) {
-            NAME(pack)(to, in, width, base, in - b->distance * sizeof base);
+            NAME(pack)(to, in, width, base, in - back);
         } else {
             NAME(pack)(to, in, width, base, NULL);
         }
@@ -183,6 +184,7 @@ NAME(pack_all)(const mri_blocks *b)
 static void
 NAME(unpack_all)(const mri_blocks *b)
 {
+    const size_t back = b->distance * sizeof(NUMBER);
     const uint8_t *in = b->packed;
     uint8_t *to = b->numbers;
 
@@ -192,8 +194,7 @@ NAME(unpack_all)(const mri_blocks *b)
 
         memcpy(&base, b->bases + i * sizeof base, sizeof base);
         if (b->widths[i] & MRI_BLOCK_PREDICTED) {
-            NAME(unpack_any)
-            (to, in, width, base, to - b->distance * sizeof base);
+            NAME(unpack_any)(to, in, width, base, to - back);
         } else {
             NAME(unpack_any)(to, in, width, base, NULL);
         }
