@@ -34,8 +34,8 @@ ingest() { # SOURCE DATASET THREADS [BEFORE THE PROGRAM...]
     "$@" "$MILLRACE" ingest "$source" -o "$dataset" -j "$threads" -q \
         --group '{group}_*' --shard-size 70k
 }
-# The four generations, each out of the one before: two ingests, a donor
-# withdrawn, and all as it was in the second.
+# The six generations, each out of the one before: two ingests, a donor
+# withdrawn, all as it was in the second, a label changed, dead rows removed.
 act() { # GENERATION DATASET [BEFORE THE PROGRAM...]
     name=$1
     dataset=$2
@@ -44,6 +44,10 @@ act() { # GENERATION DATASET [BEFORE THE PROGRAM...]
     first | second) ingest "$name" "$dataset" 1 "$@" ;;
     third) "$@" "$MILLRACE" withdraw "$dataset" --group donor1 -q ;;
     fourth) "$@" "$MILLRACE" rollback "$dataset@2" -q ;;
+    fifth)
+        "$@" "$MILLRACE" relabel "$dataset" ring/donor0_0.tif --class other -q
+        ;;
+    sixth) "$@" "$MILLRACE" compact "$dataset" -j 1 -q ;;
     esac
 }
 # History tells who did what and when; all else is a function of the input.
@@ -123,7 +127,7 @@ one() { # CALL N HOW STRACE'S WORD
 }
 
 before=
-for generation in first second third fourth; do
+for generation in first second third fourth fifth sixth; do
     [ "$generation" = first ] || cp -a "$before.mr" "$generation.mr"
     act "$generation" "$generation.mr" >/dev/null
     begin x.mr
@@ -151,14 +155,14 @@ done
 # One that did not hold has ended the script.
 row() { # WHAT OUTCOME
     printf '| %s' "$1"
-    for generation in first second third fourth; do
+    for generation in first second third fourth fifth sixth; do
         printf ' | %s' "$(grep -c "^$generation .*: $2\$" "$notes" || :)"
     done
     echo ' | 0 |'
 }
 echo '| at each call that changes files, one thread | ingest | ingest more' \
-    '| withdraw | rollback | not as a calm one |'
-echo '|---|---|---|---|---|---|'
+    '| withdraw | rollback | relabel | compact | not as a calm one |'
+echo '|---|---|---|---|---|---|---|---|'
 row "killed" killed
 row "ENOSPC, EIO, EINTR: a numbered error, exit 1 to 9" refused
 row "the same: tried again or of no matter, exit 0" borne

@@ -105,8 +105,8 @@ reads() { # EXIT NUMBER WORDS DATASET
 # ---- wrong flags, verbs, values ----
 
 bad 2 E0104 "no verb 'ingst'; did you mean 'ingest'" ingst
-for verb in ingest inspect verify withdraw rollback salvage export batch serve \
-    train "eval features" \
+for verb in ingest inspect verify withdraw relabel compact rollback salvage \
+    export batch serve train "eval features" \
     "eval knn" "eval plot"; do
     # shellcheck disable=SC2086 # a verb may be two words
     bad 2 E0102 "unknown option '--colour'; did you mean '--color'" \
@@ -146,6 +146,21 @@ bad 2 E0340 "good.mr: no group 'doner1'; did you mean 'donor1'" withdraw \
     good.mr --group doner1
 bad 2 E0103 "'xyz' is no uid" withdraw good.mr --uid xyz
 bad 2 E0103 "an empty name" withdraw good.mr --group ''
+bad 2 E0101 "needs either KEY... or --csv F" relabel good.mr
+bad 2 E0101 "KEY... needs --class or --group" relabel good.mr nobody
+bad 2 E0326 "good.mr: no sample 'nobody'" relabel good.mr nobody --class x
+echo 'name,class' >bad.csv
+bad 2 E0103 "bad.csv: line 1: one column must be called key or uid" relabel \
+    good.mr --csv bad.csv
+printf 'key,class\n"a,b\n' >bad.csv
+bad 2 E0103 "bad.csv: line 2: quotes that do not close" relabel good.mr \
+    --csv bad.csv
+printf 'key,class\na,b,c\n' >bad.csv
+bad 2 E0103 "bad.csv: line 2: another number of columns" relabel good.mr \
+    --csv bad.csv
+bad 2 E0101 "a purge cannot keep the older generations" compact good.mr \
+    --purge --keep-old
+bad 2 E0103 "--threads cannot be 0" compact good.mr -j 0
 bad 2 E0324 "generation 7 does not exist" rollback good.mr@7
 bad 2 E0101 "name the generation to go back to" rollback good.mr
 row 2 E0103 "MILLRACE_SIMD=sse9: no such level" \
