@@ -394,6 +394,24 @@ find_oldest(verify *v, uint64_t latest, mr_diag *diag)
     return MR_OK;
 }
 
+/* Of a dataset in which all values hold: do the statistics in force follow? */
+static mr_err
+check_stats(verify *v, unsigned workers, mr_diag *diag)
+{
+    mr_diag why = {0};
+    mr_err err =
+        mri_dataset_prove_stats(v->store.root, workers, v->watch, &why);
+
+    if (err == MR_ECORRUPT) {
+        report(v, NULL, &why);
+        return MR_OK;
+    }
+    if (err != MR_OK && diag != NULL) {
+        *diag = why;
+    }
+    return err;
+}
+
 static mr_err
 verify_all(verify *v, unsigned workers, mr_diag *diag)
 {
@@ -432,7 +450,11 @@ verify_all(verify *v, unsigned workers, mr_diag *diag)
     if (err == MR_OK) {
         err = each(v, "", in_dataset, diag);
     }
-    return err == MR_OK && v->starved ? no_memory(diag) : err;
+    if (err == MR_OK && v->starved) {
+        err = no_memory(diag);
+    }
+    return err == MR_OK && v->out->damages == 0 ? check_stats(v, workers, diag)
+                                                : err;
 }
 
 mr_err

@@ -8,6 +8,8 @@
 
 #include <math.h>
 
+#define SUM_BOUND 1e-9 /* relative: far above what an order of sums can do */
+
 double
 mr_moments_mean(const mr_moments *m)
 {
@@ -127,6 +129,20 @@ mri_moments_merge(mr_moments *to, const mr_moments *from)
     to->count += from->count;
     to->sum += from->sum;
     to->sum_squares += from->sum_squares;
+}
+
+static bool
+near(double a, double b, double size)
+{
+    return a == b || fabs(a - b) <= SUM_BOUND * size || (a != a && b != b);
+}
+
+bool
+mri_moments_agree(const mr_moments *a, const mr_moments *b)
+{
+    return a->count == b->count && a->min == b->min && a->max == b->max &&
+           near(a->sum, b->sum, sqrt((double)b->count * b->sum_squares)) &&
+           near(a->sum_squares, b->sum_squares, b->sum_squares);
 }
 
 mr_moments

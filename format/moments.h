@@ -35,6 +35,8 @@ mri_lanes mri_lanes_of(const char *axes, unsigned ndim, const uint64_t *dims,
 uint32_t mri_channels_of(const mri_grid_row *g);
 
 void mri_moments_merge(mr_moments *to, const mr_moments *from);
+/* Of the same numbers, though summed in another order. */
+bool mri_moments_agree(const mr_moments *a, const mr_moments *b);
 /* What `m` becomes when (x - m.min) / (m.max - m.min) is applied; a constant
  * becomes zeros. */
 mr_moments mri_moments_unit(const mr_moments *m);

@@ -22,4 +22,15 @@ MR_USE_RESULT mr_err mri_shard_verify_in(const mri_store *store,
                                          mri_damage_fn *tell, void *user,
                                          mri_verified *out, mr_diag *diag);
 
+/*
+ * Compute the statistics of a generation again, values counted and all, and
+ * compare them with what its manifest says. Sums may differ by the order of
+ * summing, counts and percentiles may not.
+ * errors  MR_ECORRUPT  they do not follow from the samples
+ *         MR_ESTOP, MR_EIO, MR_ENOMEM
+ */
+MR_USE_RESULT mr_err mri_dataset_prove_stats(const char *dir, unsigned workers,
+                                             const mr_watch *watch,
+                                             mr_diag *diag);
+
 #endif

@@ -7,10 +7,7 @@
 #include <mri/alloc.h>
 #include <mri/error.h>
 
-#include <math.h>
 #include <string.h>
-
-#define SUM_BOUND 1e-9 /* relative: far above what an order of sums can do */
 
 static mr_err
 no_memory(mr_diag *diag)
@@ -91,23 +88,6 @@ lies(const mri_shard *s, const char *what, uint64_t row, mr_diag *diag)
     return err;
 }
 
-static bool
-near(double got, double want, double size)
-{
-    return got == want || fabs(got - want) <= SUM_BOUND * size ||
-           (got != got && want != want);
-}
-
-static bool
-same_moments(const mr_moments *a, const mr_moments *b)
-{
-    double n = (double)b->count;
-
-    return a->count == b->count && a->min == b->min && a->max == b->max &&
-           near(a->sum, b->sum, sqrt(n * b->sum_squares)) &&
-           near(a->sum_squares, b->sum_squares, b->sum_squares);
-}
-
 static mr_err
 prove_moments(const mri_shard *s, const mri_sample_row *sample, uint32_t i,
               const mri_survey *survey, mr_diag *diag)
@@ -123,9 +103,9 @@ prove_moments(const mri_shard *s, const mri_sample_row *sample, uint32_t i,
         err = mri_shard_moments(s, sample, i, c, &got, diag);
         if (err == MR_OK &&
             (got.non_finite != want[c].non_finite ||
-             !same_moments(&got.all, &want[c].all) ||
-             !same_moments(&got.nonzero, &want[c].nonzero) ||
-             !same_moments(&got.foreground, &want[c].foreground))) {
+             !mri_moments_agree(&got.all, &want[c].all) ||
+             !mri_moments_agree(&got.nonzero, &want[c].nonzero) ||
+             !mri_moments_agree(&got.foreground, &want[c].foreground))) {
             err = lies(s, "the moment row of channel", c, diag);
         }
     }

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dataset_prove.c - do a manifest's statistics follow from the samples? */
+#include "commit.h"
+#include "dataset_read.h"
+#include "prove.h"
+#include "salvage_names.h"
+
+#include <mri/alloc.h>
+#include <mri/error.h>
+
+#include <string.h>
+
+static mr_err
+no_memory(mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
+/* The generation, as if it was in the making. */
+typedef struct remake {
+    mr_dataset *ds;
+    mri_schema schema;
+    mri_commit in;
+    const char **names;
+    mri_making c;
+} remake;
+
+static mr_err
+open_shards(remake *r, mr_diag *diag)
+{
+    const Mri__PbManifest *m = r->ds->manifest;
+    mr_err err = MR_OK;
+
+    r->c.shards = mri_alloc(m->n_shards, sizeof *r->c.shards);
+    if (r->c.shards == NULL) {
+        return no_memory(diag);
+    }
+    for (size_t i = 0; err == MR_OK && i < m->n_shards; i++) {
+        mri_shard_ref ref;
+
+        mri_dataset_shard_ref(m, i, &ref);
+        err = mri_shard_open_in(&r->c.shards[i], &r->ds->store, &ref,
+                                r->ds->use_map, diag);
+    }
+    return err;
+}
+
+/* Samples and their splits are those of the index. */
+static mr_err
+list_units(remake *r, mr_diag *diag)
+{
+    uint64_t n = mr_dataset_count(r->ds), rank;
+    mr_err err = MR_OK;
+
+    r->c.units = mri_alloc((size_t)n, sizeof *r->c.units);
+    if (r->c.units == NULL) {
+        return no_memory(diag);
+    }
+    r->c.count = n;
+    for (uint64_t i = 0; err == MR_OK && i < n; i++) {
+        mri_index_entry e;
+
+        err = mri_index_at(&r->ds->index, i, &e, diag);
+        if (err == MR_OK) {
+            memcpy(r->c.units[i].uid, e.uid, MR_UID_BYTES);
+            r->c.units[i].shard = e.shard;
+            r->c.units[i].row = e.row;
+        }
+    }
+    for (uint32_t s = 0; s < mr_dataset_splits(r->ds); s++) {
+        for (uint64_t i = 0;
+             err == MR_OK && i < mr_dataset_split_count(r->ds, s); i++) {
+            err = mr_dataset_split_at(r->ds, s, i, &rank, diag);
+            if (err == MR_OK) {
+                r->c.units[rank].split = s;
+            }
+        }
+    }
+    return err;
+}
+
+static mr_err
+open_remake(remake *r, const char *dir, mr_diag *diag)
+{
+    uint32_t splits;
+    mr_err err = mr_dataset_open(&r->ds, dir, diag);
+
+    if (err != MR_OK) {
+        return err;
+    }
+    splits = mr_dataset_splits(r->ds);
+    r->names = mri_alloc(splits, sizeof *r->names);
+    if (r->names == NULL ||
+        !mri_schema_of_pb(&r->schema, r->ds->manifest->schema)) {
+        return no_memory(diag);
+    }
+    for (uint32_t s = 0; s < splits; s++) {
+        r->names[s] = mr_dataset_split_name(r->ds, s);
+    }
+    r->in.schema = &r->schema;
+    r->in.shard_count = (uint32_t)r->ds->manifest->n_shards;
+    r->in.split_names = r->names;
+    r->in.split_count = splits;
+    r->c.in = &r->in;
+    err = open_shards(r, diag);
+    return err == MR_OK ? list_units(r, diag) : err;
+}
+
+static void
+close_remake(remake *r)
+{
+    if (r->c.in != NULL) {
+        mri_making_stats_release(&r->c);
+    }
+    for (uint32_t i = 0; r->c.shards != NULL && i < r->in.shard_count; i++) {
+        mri_shard_close(r->c.shards[i]);
+    }
+    mri_free(r->c.shards);
+    mri_free(r->c.units);
+    mri_schema_view_release(&r->schema);
+    mri_free(r->names);
+    mr_dataset_close(r->ds);
+}
+
+static bool
+same_numbers(const double a[MR_PERCENTILES], const double b[MR_PERCENTILES])
+{
+    for (int i = 0; i < MR_PERCENTILES; i++) {
+        if (a[i] != b[i] && (a[i] == a[i] || b[i] == b[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+same_channel(const mr_channel_stats *a, const mr_channel_stats *b)
+{
+    return mri_moments_agree(&a->all, &b->all) &&
+           mri_moments_agree(&a->nonzero, &b->nonzero) &&
+           mri_moments_agree(&a->foreground, &b->foreground) &&
+           mri_moments_agree(&a->unit, &b->unit) &&
+           a->non_finite == b->non_finite && a->exact == b->exact &&
+           same_numbers(a->percentile, b->percentile) &&
+           same_numbers(a->nonzero_percentile, b->nonzero_percentile);
+}
+
+/* A histogram may be left out. */
+static bool
+same_histogram(const mri_stats *s, uint32_t channel,
+               const Mri__PbStatistics *pb)
+{
+    const ProtobufCBinaryData *b = &pb->channels[channel]->histogram;
+    const mri_bytes *a = s->histogram != NULL ? &s->histogram[channel] : NULL;
+
+    return b->len == 0 || (a != NULL && a->len == b->len &&
+                           memcmp(a->data, b->data, b->len) == 0);
+}
+
+static mr_err
+compare(const remake *r, size_t i, mr_diag *diag)
+{
+    const Mri__PbStatistics *pb = r->ds->manifest->statistics[i];
+    const mri_split_stats *told = &r->ds->stats[i];
+    uint32_t split = 0, splits = r->in.split_count;
+    const mri_stats *s;
+    bool same;
+
+    while (split < splits && strcmp(r->names[split], pb->split) != 0) {
+        split++;
+    }
+    same = told->field < r->schema.field_count &&
+           (split < splits || pb->split[0] == '\0');
+    s = same ? &r->c.stats[split * r->schema.field_count + told->field] : NULL;
+    same = same && s->channels == told->channels && s->bins.kind == pb->bins &&
+           (pb->bins != MRI_BINS_STORED ||
+            (s->bins.slope == pb->slope && s->bins.inter == pb->inter));
+    for (uint32_t k = 0; same && k < told->channels; k++) {
+        same = same_channel(&s->channel[k], &told->channel[k]) &&
+               same_histogram(s, k, pb);
+    }
+    return same ? MR_OK
+                : mri_fail(diag, MRI_E_STATISTICS, MRI_MANIFEST_HEAD,
+                           "the statistics of field '%.80s', split '%.80s', do "
+                           "not follow from the samples",
+                           pb->field, pb->split[0] != '\0' ? pb->split : "all");
+}
+
+mr_err
+mri_dataset_prove_stats(const char *dir, unsigned workers,
+                        const mr_watch *watch, mr_diag *diag)
+{
+    remake r = {.in = {.watch = watch, .workers = workers}};
+    char *path = NULL;
+    mr_err err = open_remake(&r, dir, diag);
+
+    if (err == MR_OK) {
+        err = mri_making_stats(&r.c, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_making_histograms(&r.c, diag);
+    }
+    for (size_t i = 0; err == MR_OK && i < r.ds->manifest->n_statistics; i++) {
+        err = compare(&r, i, diag);
+        if (err == MR_ECORRUPT) {
+            path = mri_manifest_path(dir, mr_dataset_generation(r.ds));
+            mri_diag_in(diag, path);
+        }
+    }
+    mri_free(path);
+    close_remake(&r);
+    return err;
+}
