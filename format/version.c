@@ -75,7 +75,7 @@ mri_shard_feature_name(unsigned bit)
 const char *
 mri_dataset_feature_name(unsigned bit)
 {
-    static const char *const names[] = {"withdrawn"};
+    static const char *const names[] = {"withdrawn", "superseded"};
 
     return name_of(names, MRI_COUNT(names), bit);
 }

@@ -137,6 +137,17 @@ parse_step(golden_step *s, const char *line)
         s->kind = GOLDEN_WITHDRAW;
         return true;
     }
+    if (sscanf(line, "relabel %63s %31s %31s", s->name, s->class_name,
+               s->group) == 3) {
+        s->kind = GOLDEN_RELABEL;
+        none(s->group);
+        none(s->class_name);
+        return true;
+    }
+    if (sscanf(line, "compact %u", &s->number) == 1) {
+        s->kind = GOLDEN_COMPACT;
+        return true;
+    }
     if (sscanf(line, "rollback %u", &s->number) == 1) {
         s->kind = GOLDEN_ROLLBACK;
         return true;

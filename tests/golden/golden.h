@@ -28,7 +28,9 @@ typedef enum golden_kind {
     GOLDEN_SAMPLE,
     GOLDEN_COMMIT,
     GOLDEN_WITHDRAW,
-    GOLDEN_ROLLBACK
+    GOLDEN_ROLLBACK,
+    GOLDEN_RELABEL,
+    GOLDEN_COMPACT
 } golden_kind;
 
 /* A line of the table, with the fields of a sample. */
@@ -38,7 +40,7 @@ typedef struct golden_step {
     char group[32];      /* "" if none */
     char class_name[32]; /* "" if none */
     mri_coding coding;   /* of a shard */
-    unsigned number;     /* of a generation */
+    unsigned number;     /* of a generation; shards that are left */
     golden_field fields[GOLDEN_FIELDS];
     uint32_t field_count;
 } golden_step;

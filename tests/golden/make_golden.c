@@ -225,6 +225,29 @@ roll_back(maker *m, unsigned generation)
 }
 
 static void
+relabel(maker *m, const golden_step *s)
+{
+    const mri_relabel_row row = {
+        .key = s->name, .class_name = s->class_name, .group = s->group};
+    const mri_relabel_options o = {.dataset = m->dir, .rows = &row, .count = 1};
+    mri_relabel_report report;
+    mr_diag d = {0};
+
+    must(mri_dataset_relabel(&o, &report, &d), &d);
+    mri_relabel_report_release(&report);
+}
+
+static void
+compact(maker *m)
+{
+    const mri_compact_options o = {.dataset = m->dir, .workers = 1};
+    mri_compact_report report;
+    mr_diag d = {0};
+
+    must(mri_dataset_compact(&o, &report, &d), &d);
+}
+
+static void
 begin_dataset(maker *m, const char *name)
 {
     mr_diag d = {0};
@@ -284,6 +307,12 @@ take_step(maker *m, const golden_step *s)
         break;
     case GOLDEN_WITHDRAW:
         withdraw(m, s->name);
+        break;
+    case GOLDEN_RELABEL:
+        relabel(m, s);
+        break;
+    case GOLDEN_COMPACT:
+        compact(m);
         break;
     case GOLDEN_ROLLBACK:
         roll_back(m, s->number);

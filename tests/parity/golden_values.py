@@ -30,10 +30,16 @@ class Step:
                                                  for w in words)
         self.fields = []
 
+    def labelled(self, class_name, group):
+        other = Step((self.key, group, class_name))
+        other.fields = self.fields
+        return other
+
 
 class State:
     def __init__(self, live, withdrawn, shards):
         self.live, self.withdrawn, self.shards = live, withdrawn, shards
+        self.gone = False
 
 
 def read_table(path):
@@ -58,6 +64,13 @@ def read_table(path):
             if words[0] == "withdraw":
                 del live[words[1]]
                 gone.add(words[1])
+            elif words[0] == "relabel":
+                live[words[1]] = live[words[1]].labelled(*words[2:])
+                shards += 1
+            elif words[0] == "compact":
+                shards = int(words[1])
+                for state in out[-1][1]:
+                    state.gone = True
             elif words[0] == "rollback":
                 was = out[-1][1][int(words[1]) - 1]
                 live, gone = dict(was.live), set(was.withdrawn)

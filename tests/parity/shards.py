@@ -657,9 +657,10 @@ class Dataset:
              "manifest's hash")
         check_version(*struct.unpack_from("<HH", data, 8), "manifest")
         features, message = _u32(data, 12), Message(data[32:])
-        if features & ~1 != 0:
+        if features & ~3 != 0:
             raise Unknown("manifest with features %#x" % features)
         need((features & 1 != 0) == (message.bytes(20) != b""), "withdrawn")
+        need((features & 2 != 0) == (message.int(22) != 0), "superseded")
         return message
 
     def _index(self, data):
