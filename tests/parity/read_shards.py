@@ -23,7 +23,7 @@ SPLITS = ["train", "val", "test"]
 CLASSES = ["ring", "spot", "über"]
 FIELDS = [("image", 1), ("label", 2), ("half", 1), ("text", 0)]
 LEVELS = [(0, []), (0, []), (1, [1, 2, 2]), (0, [])]
-counts = {"fields": 0, "values": 0, "boxes": 0, "flips": 0}
+counts = {"fields": 0, "values": 0, "boxes": 0, "bins": 0, "flips": 0}
 skipped, codings = set(), set()
 
 
@@ -256,6 +256,25 @@ def check_splits(dataset, steps):
                 sys.exit("FAILED: %s is in two splits" % group)
 
 
+def unit(row):
+    """What a row's moments become by (x - min) / (max - min)."""
+    n, low, high, sum, squares = row
+    if n == 0:
+        return None
+    if low == high:
+        return [n, 0.0, 0.0, 0.0, 0.0]
+    span = high - low
+    return [n, 0.0, 1.0, (sum - n * low) / span,
+            (squares - 2 * low * sum + n * low * low) / span / span]
+
+
+def merged(parts):
+    parts = [p for p in parts if p and p[0]]
+    return [sum(p[0] for p in parts), min((p[1] for p in parts), default=0.0),
+            max((p[2] for p in parts), default=0.0),
+            math.fsum(p[3] for p in parts), math.fsum(p[4] for p in parts)]
+
+
 def check_dataset_statistics(dataset):
     """Sums of the moment rows in the order of uid."""
     told = {(m.text(1), m.text(2)): m.messages(3)
@@ -272,17 +291,111 @@ def check_dataset_statistics(dataset):
                          (f, c) in sample.moments()]
             what = "statistics of %s %s %d" % (split or "all", field, c)
             equal(channel.int(4), sum(r[0] for r in rows), what)
-            for kind, part in (1, 1), (2, 2):
-                parts = [r[part] for r in rows if r[part][0]]
+            for kind, want in ((1, merged(r[1] for r in rows)),
+                               (2, merged(r[2] for r in rows)),
+                               (3, merged(unit(r[1]) for r in rows)),
+                               (5, merged(r[3] for r in rows))):
                 m = channel.messages(kind)[0] if channel.messages(kind) \
                     else shards.Message(b"")
-                want = [sum(p[0] for p in parts),
-                        min((p[1] for p in parts), default=0.0),
-                        max((p[2] for p in parts), default=0.0),
-                        math.fsum(p[3] for p in parts),
-                        math.fsum(p[4] for p in parts)]
                 check_moments([m.int(1)] + [m.double(i) for i in range(2, 6)],
-                              want, what)
+                              want, "%s, %d" % (what, kind))
+
+
+# ---- histograms -------------------------------------------------------------
+
+PERCENT = 0.5, 5, 25, 50, 75, 95, 99.5
+LARGEST = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
+
+
+def bin_of(x):
+    """Of a physical value, on the grid of 65,536."""
+    x = max(-LARGEST, min(LARGEST, x)) or 0.0
+    h = struct.unpack("<I", struct.pack("<f", x))[0] >> 16
+    return 65535 - h if h >= 32768 else h + 32768
+
+
+def middle(b):
+    if b in (32767, 32768):
+        return 0.0
+    h = b - 32768 if b >= 32768 else 65535 - b
+    return struct.unpack("<f", struct.pack("<I", h << 16 | 0x8000))[0]
+
+
+def percentile(pairs, n, p, low, high):
+    """Of (value, count) in ascending order."""
+    place = max(0, math.ceil(n * (p / 100) - 1))
+    for value, count in pairs:
+        if place < count:
+            return max(low, min(high, value))
+        place -= count
+
+
+def channel_values(step, field, c):
+    stride, channels = strides(field.axes, field.shape).get("C", (1, 1))
+    return [x for i, x in enumerate(whole_numbers(field, values(step, field)))
+            if i // stride % channels == c] if c < channels else []
+
+
+def fits_small_bins(fields):
+    return all(f.dtype in ("u8", "i8", "u16", "i16") for f in fields) and \
+        len({(f.slope, f.inter) for f in fields}) == 1
+
+
+def check_histograms(dataset, live):
+    """Bins and percentiles, counted again from the values of the table."""
+    names = {"": range(len(dataset.entries))}
+    names.update(zip((n for n, _ in dataset.splits), dataset.ranks))
+    images = [n for n, kind in FIELDS if kind == 1]
+    for told in dataset.manifest.messages(8):
+        split, name, channels = told.text(1), told.text(2), told.messages(3)
+        everywhere = [f for s in live.values() for f in s.fields
+                      if f.name == name]
+        here = [(s, f) for s in (live[dataset.sample(r).key]
+                                 for r in names[split])
+                for f in s.fields if f.name == name]
+        what = "histogram of %s %s" % (split or "all", name)
+        kind = 0 if name not in images or not everywhere or \
+            any(f.encoding != "chunks" for f in everywhere) else \
+            1 if fits_small_bins(everywhere) else 2
+        equal(told.int(4), kind, what)
+        if kind == 1:
+            slope, inter = told.double(5), told.double(6)
+            equal((slope, inter), (everywhere[0].slope, everywhere[0].inter),
+                  what)
+        for c, channel in enumerate(channels):
+            counted, nonzero = {}, {}
+            for step, f in here if kind else []:
+                for x in channel_values(step, f, c):
+                    real = float(x) * f.slope + f.inter if f.scaled \
+                        else float(x)
+                    if not math.isfinite(real):
+                        continue
+                    b = x + 32768 if kind == 1 else bin_of(real)
+                    counted[b] = counted.get(b, 0) + 1
+                    if real != 0:
+                        nonzero[b] = nonzero.get(b, 0) + 1
+            check_histogram(channel, kind, split, counted, what)
+            for number, bins, part in (6, counted, 1), (7, nonzero, 2):
+                pairs = [((b - 32768) * slope + inter if kind == 1
+                          else middle(b), bins[b]) for b in sorted(bins)]
+                if kind == 1 and slope < 0:
+                    pairs.reverse()
+                m = channel.messages(part)[0] if channel.messages(part) \
+                    else shards.Message(b"")
+                want = [percentile(pairs, sum(bins.values()), p, m.double(2),
+                                   m.double(3)) for p in PERCENT] \
+                    if bins else []
+                equal(channel.doubles(number), want, what + " percentiles")
+
+
+def check_histogram(channel, kind, split, counted, what):
+    data, at, last, got = channel.bytes(8), 0, -1, {}
+    while at < len(data):
+        gap, at = shards._varint(data, at)
+        last += gap + 1
+        got[last], at = shards._varint(data, at)
+    equal(got, counted if split and kind else {}, what)
+    counts["bins"] += len(got)
 
 
 def check_program(program, path, dataset):
@@ -322,6 +435,7 @@ def check_generation(path, generation, state, pictures, program):
         equal(digest[:16], shard.id, "id of a shard")
     check_splits(dataset, state.live)
     check_dataset_statistics(dataset)
+    check_histograms(dataset, state.live)
     if program:
         check_program(program, "%s@%d" % (path, generation), dataset)
 
@@ -414,7 +528,7 @@ def main():
     equal(sorted(codings), [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 0)],
           "codecs and filters that occur")
     check_damage(small)
-    print("%(fields)d fields, %(values)d values, %(boxes)d boxes; "
+    print("%(fields)d fields, %(values)d values, %(boxes)d boxes, %(bins)d bins; "
           "%(flips)d damages refused" % counts)
     for what in sorted(skipped):
         print("skipped:", what)
