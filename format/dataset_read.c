@@ -480,15 +480,30 @@ mri_dataset_foresee(const mr_dataset *ds, const uint64_t *ranks, size_t left)
     }
 }
 
+/* A sample is found by its entry, its rows and its frames, each of which says
+ * where the next one is: so all entries first, then all rows, then all frames.
+ */
 void
 mri_dataset_want(const mr_dataset *ds, const uint64_t *ranks, size_t n,
                  mr_scratch *scratch)
 {
-    mri_scratch_settle(scratch);
-    for (size_t i = 0; mri_scratch_asks(scratch) && i < n; i++) {
-        const mri_shard *s;
-        mri_index_entry at;
+    const mri_shard *s;
+    mri_index_entry at;
 
+    mri_scratch_settle(scratch);
+    if (!mri_scratch_asks(scratch)) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        mri_index_want(&ds->index, ranks[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (mri_index_at(&ds->index, ranks[i], &at, NULL) == MR_OK &&
+            shard_at(ds, at.shard, &s, NULL) == MR_OK) {
+            mri_shard_want_rows(s, at.row);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
         if (mri_index_at(&ds->index, ranks[i], &at, NULL) == MR_OK &&
             shard_at(ds, at.shard, &s, NULL) == MR_OK) {
             mri_shard_want(s, at.row, &scratch->ahead);

@@ -238,6 +238,16 @@ mri_foot_release(mri_foot *foot)
     *foot = (mri_foot){0};
 }
 
+/* Where it is not mapped, it is in memory. */
+static void
+ask_page(const mri_foot *foot, uint32_t page)
+{
+    if (foot->file != NULL && foot->file->map != NULL) {
+        mri_object_want(foot->file, foot->off + (uint64_t)page * MRI_FOOT_PAGE,
+                        page_bytes(foot->len, page));
+    }
+}
+
 /* Two threads may both check a page; both come to the same answer. */
 static mr_err
 check_page(const mri_foot *foot, uint32_t page, mr_diag *diag)
@@ -247,10 +257,7 @@ check_page(const mri_foot *foot, uint32_t page, mr_diag *diag)
     if (atomic_load_explicit(&foot->page_ok[page], memory_order_relaxed)) {
         return MR_OK;
     }
-    if (foot->file != NULL && foot->file->map != NULL) {
-        mri_object_want(foot->file, foot->off + (uint64_t)page * MRI_FOOT_PAGE,
-                        page_bytes(foot->len, page));
-    }
+    ask_page(foot, page);
     if (mri_xxh3(p, page_bytes(foot->len, page)) !=
         mri_get64(foot->hashes + (size_t)page * 8)) {
         return mri_fail(diag, MRI_E_CHECKSUM,
@@ -294,6 +301,18 @@ mri_foot_row(const mri_foot *foot, mri_table table, uint64_t i,
         *row = foot->base + off;
     }
     return err;
+}
+
+void
+mri_foot_want(const mri_foot *foot, mri_table table, uint64_t i)
+{
+    uint64_t off = foot->tables[table].off + i * foot->tables[table].row_bytes;
+    uint32_t page = (uint32_t)(off / MRI_FOOT_PAGE);
+
+    if (i < foot->tables[table].rows &&
+        !atomic_load_explicit(&foot->page_ok[page], memory_order_relaxed)) {
+        ask_page(foot, page);
+    }
 }
 
 mr_err

@@ -81,6 +81,8 @@ void mri_foot_release(mri_foot *foot);
 MR_USE_RESULT mr_err mri_foot_row(const mri_foot *foot, mri_table table,
                                   uint64_t i, const uint8_t **row,
                                   mr_diag *diag);
+/* Ask the file for the pages of that row, if they were not seen yet. */
+void mri_foot_want(const mri_foot *foot, mri_table table, uint64_t i);
 /* A whole table of bytes (the schema). */
 MR_USE_RESULT mr_err mri_foot_table(const mri_foot *foot, mri_table table,
                                     const uint8_t **p, uint64_t *bytes,

@@ -150,6 +150,16 @@ check_head(mri_index *x, const uint8_t hash[16], mr_diag *diag)
     return MR_OK;
 }
 
+/* Where it is not mapped, it is in memory. */
+static void
+ask_page(const mri_index *x, uint64_t page)
+{
+    if (x->file.map != NULL) {
+        mri_object_want(&x->file, MRI_INDEX_HEAD + page * PAGE,
+                        page_bytes(x->body_len, page));
+    }
+}
+
 static mr_err
 check_page(const mri_index *x, uint64_t page, mr_diag *diag)
 {
@@ -158,10 +168,7 @@ check_page(const mri_index *x, uint64_t page, mr_diag *diag)
     if (atomic_load_explicit(&x->page_ok[page], memory_order_relaxed)) {
         return MR_OK;
     }
-    if (x->file.map != NULL) {
-        mri_object_want(&x->file, MRI_INDEX_HEAD + page * PAGE,
-                        page_bytes(x->body_len, page));
-    }
+    ask_page(x, page);
     if (mri_xxh3(p, page_bytes(x->body_len, page)) !=
         mri_get64(x->hashes + page * 8)) {
         mr_err err = mri_fail(diag, MRI_E_INDEX, MRI_INDEX_HEAD + page * PAGE,
@@ -297,6 +304,17 @@ mri_index_peek(const mri_index *x, uint64_t rank)
     return rank < x->count ? x->base + MRI_INDEX_HEAD + x->entries_off +
                                  rank * MRI_INDEX_ENTRY
                            : NULL;
+}
+
+void
+mri_index_want(const mri_index *x, uint64_t rank)
+{
+    uint64_t page = (x->entries_off + rank * MRI_INDEX_ENTRY) / PAGE;
+
+    if (rank < x->count &&
+        !atomic_load_explicit(&x->page_ok[page], memory_order_relaxed)) {
+        ask_page(x, page);
+    }
 }
 
 mr_err

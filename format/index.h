@@ -55,6 +55,8 @@ MR_USE_RESULT mr_err mri_index_at(const mri_index *x, uint64_t rank,
                                   mri_index_entry *out, mr_diag *diag);
 /* The entry of a rank where it lies, not proven; NULL beyond the last. */
 const uint8_t *mri_index_peek(const mri_index *x, uint64_t rank);
+/* Ask the file for the page of that entry, if it was not seen yet. */
+void mri_index_want(const mri_index *x, uint64_t rank);
 MR_USE_RESULT mr_err mri_index_rank(const mri_index *x, uint32_t split,
                                     uint64_t i, uint64_t *rank, mr_diag *diag);
 /* MR_EARG if the uid is not there. */

@@ -35,19 +35,30 @@ mri_shard_named(const mri_shard *s, mr_err err, mr_diag *diag)
 
 /* Grid and chunk rows are named by the row before them, so reading a small
  * record is a chain of cache misses. Where all samples have as many rows, as
- * they mostly do, the first of this one is known at once. NULL: there is none;
+ * they mostly do, the first of this one is known at once. False: there is none;
  * a guess that fails is a row of another sample. */
-static const uint8_t *
-likely_row(const mri_foot *foot, mri_table table, uint32_t sample)
+static bool
+likely(const mri_foot *foot, mri_table table, uint32_t sample, uint64_t *row)
 {
     uint64_t rows = foot->tables[table].rows;
     uint64_t samples = foot->tables[MRI_TABLE_SAMPLES].rows;
 
     if (sample >= samples || rows < samples) {
-        return NULL;
+        return false;
     }
-    return foot->base + foot->tables[table].off +
-           sample * (rows / samples) * foot->tables[table].row_bytes;
+    *row = sample * (rows / samples);
+    return true;
+}
+
+static const uint8_t *
+likely_row(const mri_foot *foot, mri_table table, uint32_t sample)
+{
+    uint64_t row;
+
+    return likely(foot, table, sample, &row)
+               ? foot->base + foot->tables[table].off +
+                     row * foot->tables[table].row_bytes
+               : NULL;
 }
 
 /* A load whose value nobody waits for. CPUs drop a prefetch that misses the
@@ -88,6 +99,20 @@ mri_shard_foresee_rows(const mri_shard *s, uint32_t sample)
     foresee_row(&s->foot, MRI_TABLE_SAMPLES, sample);
     foresee_row(&s->foot, MRI_TABLE_GRIDS, sample);
     foresee_row(&s->foot, MRI_TABLE_CHUNKS, sample);
+}
+
+void
+mri_shard_want_rows(const mri_shard *s, uint32_t sample)
+{
+    static const mri_table tables[] = {MRI_TABLE_SAMPLES, MRI_TABLE_GRIDS,
+                                       MRI_TABLE_CHUNKS};
+    uint64_t row;
+
+    for (size_t i = 0; i < MRI_COUNT(tables); i++) {
+        if (likely(&s->foot, tables[i], sample, &row)) {
+            mri_foot_want(&s->foot, tables[i], row);
+        }
+    }
 }
 
 void

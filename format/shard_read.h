@@ -70,6 +70,8 @@ void mri_shard_add_frame(const mri_shard *s, const mri_chunk_row *row,
  * guessed: its rows; then, when they have come, its first frame. */
 void mri_shard_foresee_rows(const mri_shard *s, uint32_t sample);
 void mri_shard_foresee_frame(const mri_shard *s, uint32_t sample);
+/* Ask the file for the rows of a sample, where they are likely to stand. */
+void mri_shard_want_rows(const mri_shard *s, uint32_t sample);
 /* Ask the file for the frames of a sample, unless they are many. */
 void mri_shard_want(const mri_shard *s, uint32_t sample, mri_extents *ahead);
 /* Grid `i` of a sample, proven sound. */
