@@ -8,10 +8,13 @@
 
 #include <millrace/base.h>
 
+#include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef struct bench_clock {
     double wall, cpu; /* seconds; CPU time of all threads */
@@ -56,6 +59,29 @@ bench_must(mr_err err, const mr_diag *diag)
     if (err != MR_OK) {
         bench_die(diag->text);
     }
+}
+
+static inline int
+bench_forget_file(const char *path, const struct stat *st, int type,
+                  struct FTW *where)
+{
+    int fd = type == FTW_F ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    (void)st;
+    (void)where;
+    if (fd >= 0) { /* what is not on the disk yet would be kept */
+        (void)fdatasync(fd);
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        (void)close(fd);
+    }
+    return 0;
+}
+
+/* The page cache lets go of all files under `path`, unless one is mapped. */
+static inline void
+bench_forget(const char *path)
+{
+    (void)nftw(path, bench_forget_file, 16, FTW_PHYS);
 }
 
 #endif

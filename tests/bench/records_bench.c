@@ -9,8 +9,9 @@
  * that ingest uses, so that a race needs no million of files. `read` takes
  * orders on stdin: `open N` opens and closes N times; `time N SEED` copies N
  * random records out, `ahead N SEED` too, with mri_dataset_foresee; all answer
- * "WALL CPU COUNT". `bytes RANK` answers the record, `memory` the KiB that are
- * resident.
+ * "WALL CPU COUNT". `want N SEED` asks for a window of records before it reads
+ * them, as a stream does. `bytes RANK` answers the record, `memory` the KiB that
+ * are resident, `drop` that the system has forgotten the files ("dropped").
  */
 #include "bench.h"
 
@@ -22,6 +23,7 @@
 
 #define SHARD_SAMPLES 100000u /* 10 shards a million */
 #define RECORD_MAX (1u << 20)
+#define WINDOW 64 /* rows that a stream looks ahead */
 
 static uint64_t
 next_random(uint64_t *state)
@@ -163,7 +165,7 @@ read_record(reader *r, uint64_t rank)
 
 /* Ranks are drawn ahead, as a stream draws them. */
 static void
-time_records(reader *r, uint64_t n, uint64_t state, bool foresee)
+time_records(reader *r, uint64_t n, uint64_t state, char how)
 {
     uint64_t *ranks = malloc(n * sizeof *ranks);
     bench_clock begin;
@@ -176,7 +178,11 @@ time_records(reader *r, uint64_t n, uint64_t state, bool foresee)
     }
     begin = bench_now();
     for (uint64_t i = 0; i < n; i++) {
-        if (foresee) {
+        if (how == 'w' && i % WINDOW == 0) {
+            mri_dataset_want(r->ds, ranks + i, n - i < WINDOW ? n - i : WINDOW,
+                             r->scratch);
+        }
+        if (how != 't') {
             mri_dataset_foresee(r->ds, ranks + i, n - i);
         }
         read_record(r, ranks[i]);
@@ -238,14 +244,21 @@ serve(const char *path)
                 mr_dataset_close(r.ds);
                 r.ds = NULL;
             }
+        } else if (strcmp(line, "drop\n") == 0) {
+            close_reader(&r);
+            bench_forget(path);
+            open_reader(&r, path);
+            (void)printf("dropped\n");
+            (void)fflush(stdout);
         } else if (sscanf(line, "time %llu %llu", &n, &seed) == 2 ||
                    sscanf(line, "ahead %llu %llu", &n, &seed) == 2 ||
+                   sscanf(line, "want %llu %llu", &n, &seed) == 2 ||
                    sscanf(line, "bytes %llu", &seed) == 1) {
             if (r.ds == NULL) {
                 open_reader(&r, path);
             }
             if (line[0] != 'b') {
-                time_records(&r, n, seed, line[0] == 'a');
+                time_records(&r, n, seed, line[0]);
             } else {
                 read_record(&r, seed);
                 (void)fwrite(r.data, 1, r.bytes, stdout);

@@ -77,11 +77,12 @@ def millrace(build, *args):
 class Program:
     """One of tests/bench/*.c, kept running; it gets orders line by line."""
 
-    def __init__(self, build, name, *args):
+    def __init__(self, build, name, *args, **environment):
         path = build / "bench" / name
         if not path.exists():
             skip(f"no {path}: cmake --build {build} --target bench_programs")
-        self.process = subprocess.Popen([path, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([path, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        env=os.environ | environment)
 
     def send(self, text):
         self.process.stdin.write(text.encode() + b"\n")
@@ -106,6 +107,16 @@ class Program:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def forget(*paths):
+    """The page cache lets go of these files; none may be mapped."""
+    for path in paths:
+        for file in [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]:
+            fd = os.open(file, os.O_RDONLY)
+            os.fdatasync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
 
 
 def cpu_seconds(pids=()):
