@@ -5,6 +5,8 @@
 #include <mri/alloc.h>
 #include <mri/bytes.h>
 
+#include <mri/error.h>
+
 #include <string.h>
 
 static void
@@ -249,11 +251,23 @@ chunk_fits(const mri_grid_row *g)
     return n <= UINT32_MAX;
 }
 
+mr_err
+mri_chunk_known(const mri_chunk_row *row, mr_diag *diag)
+{
+    return (row->flags & ~MRI_CHUNK_CONSTANT) == 0
+               ? MR_OK
+               : mri_fail(diag, MRI_E_CODEC, row->file_off,
+                          "chunk with flags 0x%x, which this millrace does not "
+                          "know",
+                          row->flags);
+}
+
 bool
 mri_grid_known(const mri_grid_row *g)
 {
     return g->encoding >= MR_ENC_CHUNKS && g->encoding <= MR_ENC_BYTES &&
-           mr_dtype_bytes((mr_dtype)g->dtype) != 0;
+           mr_dtype_bytes((mr_dtype)g->dtype) != 0 &&
+           (g->flags & ~(MRI_GRID_SCALED | MRI_GRID_LABEL)) == 0;
 }
 
 bool

@@ -112,7 +112,9 @@ void mri_label_row_get(mri_label_row *row, const uint8_t *from);
 uint64_t mri_grid_chunks(const mri_grid_row *g);
 /* Bytes of the decoded field; 0 if that does not fit in 64 bits. */
 uint64_t mri_grid_bytes(const mri_grid_row *g);
-/* Encoding and dtype are ours; a later version may bring others. */
+/* errors  MR_EVERSION  flags that a later version brought */
+MR_USE_RESULT mr_err mri_chunk_known(const mri_chunk_row *row, mr_diag *diag);
+/* Encoding, dtype and flags are ours; a later version may bring others. */
 bool mri_grid_known(const mri_grid_row *g);
 /* Nothing in the row contradicts itself or the limits of the format. */
 bool mri_grid_sound(const mri_grid_row *g);

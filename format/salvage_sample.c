@@ -184,14 +184,18 @@ read_rows(mri_encoded *e, const Mri__PbMeta *pb, uint64_t at, mr_diag *diag)
     for (size_t i = 0; i < chunks; i++) {
         mri_chunk_row_get(&e->chunks[i],
                           pb->chunk_rows.data + i * MRI_CHUNK_ROW);
+        if (mri_chunk_known(&e->chunks[i], diag) != MR_OK) {
+            return MR_EVERSION;
+        }
     }
     for (size_t i = 0; i < grids; i++) {
         mri_grid_row_get(&e->grids[i], pb->grid_rows.data + i * MRI_GRID_ROW);
         if (!mri_grid_known(&e->grids[i])) {
             return mri_fail(diag, MRI_E_CODEC, at,
-                            "field %zu has encoding %u and dtype %u, which "
-                            "this millrace does not know",
-                            i, e->grids[i].encoding, e->grids[i].dtype);
+                            "field %zu has encoding %u, dtype %u and flags "
+                            "0x%x, which this millrace does not know",
+                            i, e->grids[i].encoding, e->grids[i].dtype,
+                            e->grids[i].flags);
         }
     }
     return read_grids(e, pb) && read_moments(e, pb) && read_stats(e, pb)

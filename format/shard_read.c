@@ -162,9 +162,9 @@ mri_shard_grid(const mri_shard *s, const mri_sample_row *sample, uint32_t i,
     mri_grid_row_get(out, p);
     if (!mri_grid_known(out)) { /* its page holds: it was written like this */
         err = mri_fail(diag, MRI_E_CODEC, s->tail.foot_off,
-                       "field %u of a sample has encoding %u and dtype %u, "
-                       "which this millrace does not know",
-                       i, out->encoding, out->dtype);
+                       "field %u of a sample has encoding %u, dtype %u and "
+                       "flags 0x%x, which this millrace does not know",
+                       i, out->encoding, out->dtype, out->flags);
     } else if (!mri_grid_sound(out) || out->field >= s->schema->n_fields ||
                !mri_add(out->first_chunk, mri_grid_chunks(out), &end) ||
                end > mri_foot_rows(&s->foot, MRI_TABLE_CHUNKS)) {
@@ -217,6 +217,7 @@ mri_shard_chunk(const mri_shard *s, uint64_t i, mri_chunk_row *out,
 
     if (err == MR_OK) {
         mri_chunk_row_get(out, p);
+        err = mri_chunk_known(out, diag);
     }
     return err;
 }

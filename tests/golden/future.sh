@@ -25,10 +25,10 @@ PYTHONDONTWRITEBYTECODE=1 "$python" "$here/make_future.py" future.mr
 "$MILLRACE" inspect future.mr >out || fail inspect
 grep -q 'format 1\.7' out || fail "inspect does not say the version"
 "$MILLRACE" inspect future.mr --samples >out || fail "inspect --samples"
-[ "$(grep -c 'a newer millrace knows' out)" = 2 ] || fail "unknown fields"
-[ "$(grep -c 'u8 YX' out)" = 3 ] || fail "known fields"
+[ "$(grep -c 'a newer millrace knows' out)" = 3 ] || fail "unknown fields"
+[ "$(grep -c 'u8 YX' out)" = 4 ] || fail "known fields"
 "$MILLRACE" inspect future.mr --samples --json >out || fail "inspect --json"
-[ "$(grep -o '"unknown_fields":1' out | wc -l)" = 2 ] || fail "--json"
+[ "$(grep -o '"unknown_fields":1' out | wc -l)" = 3 ] || fail "--json"
 rc=0
 "$MILLRACE" verify future.mr >out || rc=$?
 [ "$rc" = 9 ] && grep -q 'OF ANOTHER VERSION' out || fail "verify ends with $rc"

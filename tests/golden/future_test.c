@@ -73,7 +73,7 @@ a_higher_minor_version_can_be_read(void **state)
     mri_dataset_facts_of(ds, &facts);
     assert_int_equal(facts.version.major, 1);
     assert_int_equal(facts.version.minor, 7);
-    assert_int_equal(facts.samples, 5);
+    assert_int_equal(facts.samples, 7);
     assert_ok(read_half("plain", 0, 0, &d), &d);
 }
 
@@ -87,9 +87,9 @@ a_kind_of_field_that_is_not_known_is_listed(void **state)
 }
 
 static void
-only_a_chunk_with_an_unknown_codec_or_filter_is_refused(void **state)
+only_a_chunk_with_an_unknown_codec_filter_or_flag_is_refused(void **state)
 {
-    static const char *const keys[] = {"codec", "filter"};
+    static const char *const keys[] = {"codec", "filter", "chunk.flag"};
 
     (void)state;
     for (size_t i = 0; i < MRI_COUNT(keys); i++) {
@@ -102,7 +102,7 @@ only_a_chunk_with_an_unknown_codec_or_filter_is_refused(void **state)
 }
 
 static void
-only_a_field_with_an_unknown_dtype_or_encoding_is_refused(void **state)
+only_a_field_with_an_unknown_dtype_encoding_or_flag_is_refused(void **state)
 {
     mr_field f;
     mr_diag d = {0};
@@ -112,6 +112,9 @@ only_a_field_with_an_unknown_dtype_or_encoding_is_refused(void **state)
                  MR_EVERSION);
     assert_int_equal(d.code, MRI_E_CODEC);
     assert_ok(read_half("dtype", 1, 0, &d), &d);
+    assert_fails(mr_dataset_field(ds, rank_of("grid.flag"), 0, &f, &d),
+                 MR_EVERSION);
+    assert_int_equal(d.code, MRI_E_CODEC);
     assert_fails(mr_dataset_field(ds, rank_of("encoding"), 0, &f, &d),
                  MR_EVERSION);
     assert_int_equal(d.code, MRI_E_CODEC);
@@ -142,7 +145,7 @@ verify_calls_none_of_it_damage(void **state)
 
     (void)state;
     assert_ok(mri_dataset_verify(path, 1, tell, &t, NULL, &v, &d), &d);
-    assert_int_equal(t.unknown, 4);
+    assert_int_equal(t.unknown, 6);
     assert_int_equal(t.other, 0);
 }
 
@@ -166,7 +169,7 @@ salvage_says_what_it_does_not_know(void **state)
     o.user = &t;
     assert_ok(mri_salvage(&o, &s, &d), &d);
     assert_int_equal(s.saved, 1);
-    assert_int_equal(t.unknown, 4);
+    assert_int_equal(t.unknown, 6);
     assert_int_equal(t.other, 0);
     scratch_remove(dir);
 }
@@ -178,9 +181,9 @@ main(int argc, char **argv)
         cmocka_unit_test(a_higher_minor_version_can_be_read),
         cmocka_unit_test(a_kind_of_field_that_is_not_known_is_listed),
         cmocka_unit_test(
-            only_a_chunk_with_an_unknown_codec_or_filter_is_refused),
+            only_a_chunk_with_an_unknown_codec_filter_or_flag_is_refused),
         cmocka_unit_test(
-            only_a_field_with_an_unknown_dtype_or_encoding_is_refused),
+            only_a_field_with_an_unknown_dtype_encoding_or_flag_is_refused),
         cmocka_unit_test(verify_calls_none_of_it_damage),
         cmocka_unit_test(salvage_says_what_it_does_not_know),
     };

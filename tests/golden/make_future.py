@@ -86,25 +86,29 @@ class Shard:
         return struct.pack("<QIIIBBBB", at, len(payload), raw_len, crc, codec,
                            filter, kind, 0)
 
-    def add(self, key, cls, fields):
+    def add(self, key, cls, fields, flags=0):
         """Fields: (name, encoding, dtype, axes, dims, chunk, [chunks])."""
         first_grid, rows = len(self.grids) // 96, [b"", b"", b"", b"", b""]
         told = b""
         for f, (name, encoding, dtype, axes, dims, chunk, parts) in \
                 enumerate(fields):
-            known = encoding == 1 and dtype == 1
+            known = encoding == 1 and dtype == 1 and flags == 0
             values = b"".join(raw for raw, *_ in parts)
             first_chunk = (len(self.chunks) + len(rows[1])) // 24
             numbers = list(dims) + [0] * (8 - len(dims)) + \
                 list(chunk) + [0] * (8 - len(chunk))
             rows[0] += struct.pack(
                 "<HBBB8sBH16IQQ", name, encoding, dtype, len(axes),
-                axes.encode(), 2 if name == 1 and known else 0, 0, *numbers,
+                axes.encode(), flags or (2 if name == 1 and known else 0), 0,
+                *numbers,
                 first_chunk, xxh3(values))
             told += struct.pack("<HQ", name, xxh3(values))
             for raw, stored, codec, filter in parts:
-                rows[1] += self.frame(2 if encoding == 1 else 4, stored, codec,
-                                      filter, 1, len(raw))
+                row = self.frame(2 if encoding == 1 else 4, stored, codec,
+                                 filter, 1, len(raw))
+                if raw != stored and codec == filter == 0:
+                    row = row[:-1] + b"\x40"  # a flag
+                rows[1] += row
                 rows[3], rows[4] = self.count(rows, name, known, raw)
             if known:
                 rows[2] += self.sums(first_grid + f, values)
@@ -242,6 +246,11 @@ def main(out):
     shard.add("encoding", 1, [
         (0, 9, 1, "YX", (4, 8), (4, 8), plain),
         (2, 1, 1, "X", (32,), (32,), plain)])
+    shard.frame(99, b"a frame that belongs to no sample")
+    shard.add("chunk.flag", 1, [(0, 1, 1, "YX", (8, 8), (4, 8), plain + [
+        (ramp(32), bytes(32), 0, 0)])])
+    shard.add("grid.flag", 1, [
+        (0, 1, 1, "YX", (4, 8), (4, 8), plain)], flags=0x20)
     data = shard.finish()
     entries = sorted(shard.entries)
     index, index_hash = make_index(entries)

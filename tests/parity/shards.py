@@ -387,6 +387,8 @@ class Grid:
             raise Unknown("encoding %d" % self.encoding)
         if dtype not in DTYPES:
             raise Unknown("dtype %d" % dtype)
+        if self.flags & ~3:
+            raise Unknown("field with flags %#x" % self.flags)
         need(ndim <= 8, "grid row of more than 8 axes")
         self.dtype, self.item = DTYPES[dtype]
         self.axes = axes[:ndim].decode("ascii")
@@ -566,6 +568,8 @@ class Sample:
     def _chunk(self, row, raw_len, item):
         place, stored, raw, crc, codec, filter, kind, flags = struct.unpack(
             "<QIIIBBBB", row)
+        if flags & ~1:
+            raise Unknown("chunk with flags %#x" % flags)
         if flags & 1:
             need(raw == raw_len, "constant chunk's length")
             return struct.pack("<Q", place)[:item] * (raw_len // item)
