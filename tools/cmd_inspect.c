@@ -62,7 +62,7 @@ mri_cmd_inspect(int argc, char **argv)
         {MRI_OPT_TEXT, 0, "sample", &in.sample, "KEY", "all about one sample",
          false},
         {MRI_OPT_FLAG, 0, "stats", &in.stats, NULL,
-         "statistics by split and channel", false},
+         "moments and percentiles by split and channel", false},
         {MRI_OPT_FLAG, 0, "splits", &in.splits, NULL, "groups of each split",
          false},
         {MRI_OPT_FLAG, 0, "quarantine", &in.quarantine, NULL,

@@ -490,62 +490,7 @@ show_sample(view *v, mr_diag *diag)
     return err;
 }
 
-/* ---- statistics, splits, quarantine ---- */
-
-static void
-show_stats(view *v)
-{
-    uint32_t splits = mr_dataset_splits(v->ds);
-    mri_json *j = &v->j;
-
-    if (v->in->cli->json) {
-        mri_json_key(j, "stats");
-        mri_json_array(j);
-    } else {
-        (void)printf("split  field  channel  min  max  mean  std  "
-                     "mean01  std01\n");
-    }
-    for (uint32_t s = 0; s <= splits; s++) {
-        uint32_t split = s < splits ? s : MR_ALL_SAMPLES;
-
-        for (uint32_t f = 0; f < mr_dataset_fields(v->ds); f++) {
-            uint32_t n = mr_dataset_stats_channels(v->ds, split, f);
-
-            for (uint32_t c = 0; c < n; c++) {
-                const mr_channel_stats *st =
-                    mr_dataset_stats(v->ds, split, f, c);
-
-                if (!v->in->cli->json) {
-                    (void)printf(
-                        "%-6s %-6s %u  %.6g  %.6g  %.6g  %.6g  %.6g  %.6g\n",
-                        mr_dataset_split_name(v->ds, split),
-                        mr_dataset_field_name(v->ds, f), c, st->all.min,
-                        st->all.max, mr_moments_mean(&st->all),
-                        mr_moments_std(&st->all), mr_moments_mean(&st->unit),
-                        mr_moments_std(&st->unit));
-                    continue;
-                }
-                mri_json_object(j);
-                mri_json_put_text(j, "split",
-                                  mr_dataset_split_name(v->ds, split));
-                mri_json_put_text(j, "field", mr_dataset_field_name(v->ds, f));
-                mri_json_put_u64(j, "channel", c);
-                mri_json_put_u64(j, "count", st->all.count);
-                mri_json_put_u64(j, "non_finite", st->non_finite);
-                mri_json_put_f64(j, "min", st->all.min);
-                mri_json_put_f64(j, "max", st->all.max);
-                mri_json_put_f64(j, "mean", mr_moments_mean(&st->all));
-                mri_json_put_f64(j, "std", mr_moments_std(&st->all));
-                mri_json_put_f64(j, "unit_mean", mr_moments_mean(&st->unit));
-                mri_json_put_f64(j, "unit_std", mr_moments_std(&st->unit));
-                mri_json_end(j);
-            }
-        }
-    }
-    if (v->in->cli->json) {
-        mri_json_end(j);
-    }
-}
+/* ---- splits, quarantine ---- */
 
 typedef struct member {
     char *group;
@@ -792,7 +737,7 @@ show(view *v, mr_diag *diag)
         err = show_sample(v, diag);
     }
     if (err == MR_OK && in->stats) {
-        show_stats(v);
+        mri_inspect_stats(v->ds, v->in->cli->json ? &v->j : NULL);
     }
     if (err == MR_OK && in->splits) {
         err = show_splits(v, diag);
