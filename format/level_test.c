@@ -87,11 +87,14 @@ static void
 more_factors_than_axes_can_be_are_refused(void **state)
 {
     uint32_t factors[] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
-    Mri__PbField field = MRI__PB_FIELD__INIT, of = MRI__PB_FIELD__INIT;
+    Mri__PbField field, of;
     Mri__PbField *list[] = {&field, &of};
-    Mri__PbSchema schema = MRI__PB_SCHEMA__INIT;
+    Mri__PbSchema schema;
 
     (void)state;
+    mri__pb_field__init(&field);
+    mri__pb_field__init(&of);
+    mri__pb_schema__init(&schema);
     schema.n_fields = 2;
     schema.fields = list;
     field.level_of = 2;

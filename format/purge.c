@@ -229,7 +229,7 @@ look_at_generation(purge *p, uint64_t generation, mr_diag *diag)
 static mr_err
 gather_names(purge *p, mr_diag *diag)
 {
-    uint64_t first, last = p->ds->manifest->generation;
+    uint64_t first = 0, last = p->ds->manifest->generation;
     mr_err err = list_left(p, diag);
 
     if (err == MR_OK) {
