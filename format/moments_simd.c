@@ -87,46 +87,47 @@ physical_at(double *out, const mri_run *run, mr_dtype dtype)
     by_dtype[dtype](out, run);
 }
 
-/* Counts are kept as numbers too: all lanes are of one width then. */
+/* Counts are kept as numbers too: all lanes are of one width then, and each
+ * line below is one vector instruction or two. */
 typedef struct lanes {
     double sum[LANES], squares[LANES], low[LANES], high[LANES];
     double finite[LANES], nonzero[LANES];
 } lanes;
 
 static inline void
-add_lane(lanes *l, int k, double x)
+add_lanes(lanes *restrict l, const double *restrict v)
 {
-    bool finite = x - x == 0; /* not NaN, not infinite */
-    bool counts = finite && x != 0;
-    double y = finite ? x : 0, low = counts ? x : INFINITY,
-           high = counts ? x : -INFINITY;
+    for (int k = 0; k < LANES; k++) {
+        double x = v[k], zero = x - x; /* NaN, if x is not finite */
+        double y = zero == 0 ? x : 0;
+        double low = y != 0 ? y : INFINITY, high = y != 0 ? y : -INFINITY;
 
-    l->sum[k] += y;
-    l->squares[k] += y * y;
-    l->low[k] = low < l->low[k] ? low : l->low[k];
-    l->high[k] = high > l->high[k] ? high : l->high[k];
-    l->finite[k] += finite ? 1.0 : 0.0;
-    l->nonzero[k] += counts ? 1.0 : 0.0;
+        l->sum[k] += y;
+        l->squares[k] += y * y;
+        l->low[k] = low < l->low[k] ? low : l->low[k];
+        l->high[k] = high > l->high[k] ? high : l->high[k];
+        l->finite[k] += zero == 0 ? 1.0 : 0.0;
+        l->nonzero[k] += y != 0 ? 1.0 : 0.0;
+    }
 }
 
 void
 sums_at(mri_sums *out, const double *v, size_t n)
 {
     lanes l = {.sum = {0}};
+    double rest[LANES];
     size_t i = 0;
 
     for (int k = 0; k < LANES; k++) {
         l.low[k] = INFINITY;
         l.high[k] = -INFINITY;
+        rest[k] = NAN;
     }
     for (; i + LANES <= n; i += LANES) {
-        for (int k = 0; k < LANES; k++) {
-            add_lane(&l, k, v[i + (size_t)k]);
-        }
+        add_lanes(&l, v + i);
     }
-    for (int k = 0; i < n; i++, k++) {
-        add_lane(&l, k, v[i]);
-    }
+    memcpy(rest, v + i, (n - i) * sizeof *v);
+    add_lanes(&l, rest);
     *out = (mri_sums){.low = INFINITY, .high = -INFINITY};
     for (int k = 0; k < LANES; k++) {
         out->sum += l.sum[k];

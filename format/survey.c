@@ -209,6 +209,18 @@ empty_block(mri_survey *s, uint32_t channel, block *b)
 }
 
 static void
+take_under(block *b, const uint8_t *from, size_t n, size_t step)
+{
+    if (step == 1) {
+        memcpy(b->under + b->n, from, n);
+        return;
+    }
+    for (size_t k = 0; k < n; k++) {
+        b->under[b->n + k] = from[k * step];
+    }
+}
+
+static void
 add_channel(mri_survey *s, uint32_t channel, const mri_lanes *l,
             const uint8_t *chunk)
 {
@@ -231,8 +243,8 @@ add_channel(mri_survey *s, uint32_t channel, const mri_lanes *l,
                            .inter = s->inter};
 
             at_level[mri_cpu()](b.v + b.n, &run, dtype);
-            for (size_t k = 0; s->cover.pixels != NULL && k < n; k++) {
-                b.under[b.n + k] = s->under.data[at + k * l->step];
+            if (s->cover.pixels != NULL) {
+                take_under(&b, s->under.data + at, n, (size_t)l->step);
             }
             b.n += n;
             i += n;
@@ -328,24 +340,55 @@ count_label(mri_survey *s, uint64_t value, uint64_t n)
     }
 }
 
+/* Where the run of equal elements that begins at `i` ends. */
+static uint64_t
+run_end(const uint8_t *p, uint64_t i, uint64_t n, size_t element)
+{
+    uint64_t end = i + 1;
+
+    while (end < n &&
+           memcmp(p + end * element, p + i * element, element) == 0) {
+        end++;
+    }
+    return end;
+}
+
+/* The same for labels of a byte: eight at a time. */
+static uint64_t
+byte_run_end(const uint8_t *p, uint64_t i, uint64_t n)
+{
+    uint64_t all = p[i] * 0x0101010101010101u, here, end = i + 1;
+
+    for (; end + 8 <= n; end += 8) {
+        memcpy(&here, p + end, 8);
+        if (here != all) {
+            break;
+        }
+    }
+    while (end < n && p[end] == p[i]) {
+        end++;
+    }
+    return end;
+}
+
 /* Labels come in runs. */
 static bool
 count_labels(mri_survey *s, const void *chunk, uint64_t n)
 {
     mr_dtype dtype = (mr_dtype)s->g->dtype;
+    size_t element = mr_dtype_bytes(dtype);
     uint64_t i = 0;
 
     memset(s->label, 0, SLOTS * sizeof *s->label);
     s->label_count = 0;
     while (i < n) {
-        uint64_t value = label_at(dtype, chunk, (size_t)i), first = i++;
+        uint64_t end = element == 1 ? byte_run_end(chunk, i, n)
+                                    : run_end(chunk, i, n, element);
 
-        while (i < n && label_at(dtype, chunk, (size_t)i) == value) {
-            i++;
-        }
-        if (!count_label(s, value, i - first)) {
+        if (!count_label(s, label_at(dtype, chunk, (size_t)i), end - i)) {
             return false;
         }
+        i = end;
     }
     return true;
 }
