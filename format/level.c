@@ -2,8 +2,6 @@
 /* level.c - fields that are coarser levels of others. */
 #include "level.h"
 
-#include <string.h>
-
 void
 mri_level_to_pb(Mri__PbField *pb, const mri_field_level *level)
 {
@@ -22,8 +20,9 @@ mri_level_of_pb(mri_field_level *out, const Mri__PbField *pb)
     if (pb->level_of != 0) {
         out->of = pb->level_of - 1;
         out->rank = (uint32_t)pb->n_downsample;
-        memcpy(out->downsample, pb->downsample,
-               pb->n_downsample * sizeof *pb->downsample);
+        for (size_t i = 0; i < pb->n_downsample; i++) {
+            out->downsample[i] = pb->downsample[i];
+        }
     }
 }
 

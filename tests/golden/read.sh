@@ -17,5 +17,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' \
     echo "skipped: no Python of 3.9 or later ($python)"
     exit 77
 fi
-PYTHONDONTWRITEBYTECODE=1 "$python" "$here/../parity/read_shards.py" \
+export PYTHONDONTWRITEBYTECODE=1
+"$python" "$here/make_future.py" "$scratch/future.mr"
+"$python" "$here/../parity/read_shards.py" \
     "$here/set.txt" "$here/pictures" "$scratch" "$MILLRACE"

@@ -508,6 +508,34 @@ def in_frames(shard, at):
     return False
 
 
+# ---- what a later version brings --------------------------------------------
+
+def unknown(read, what):
+    try:
+        read()
+    except shards.Unknown:
+        return
+    sys.exit("FAILED: %s is not refused as unknown" % what)
+
+
+def check_future(path):
+    """As make_future.py wrote it: what is new hides nothing else."""
+    dataset = shards.Dataset(path)
+    ramp = bytes(range(32))
+    equal(dataset.content_id(), dataset.manifest.bytes(14), "content_id")
+    equal(dataset.schema.fields[2], ("spectrum", 9), "a kind of field")
+    samples = [dataset.sample(i) for i in range(len(dataset.entries))]
+    by_key = {s.key: s for s in samples}
+    equal(by_key["plain"].box(0), ramp, "plain")
+    for key in "codec", "filter", "chunk.flag":
+        equal(by_key[key].box(0, [0, 0], [4, 8]), ramp, key)
+        unknown(lambda: by_key[key].box(0), key)
+    for key in "dtype", "encoding", "grid.flag":
+        unknown(lambda: by_key[key].grid(0), key)
+    equal(by_key["dtype"].box(1), ramp, "beside an unknown dtype")
+    equal(by_key["encoding"].box(1), ramp, "beside an unknown encoding")
+
+
 def main():
     table, pictures, golden = sys.argv[1:4]
     program = sys.argv[4] if len(sys.argv) > 4 else None
@@ -528,6 +556,10 @@ def main():
     equal(sorted(codings), [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 0)],
           "codecs and filters that occur")
     check_damage(small)
+    if os.path.exists(os.path.join(golden, "future.mr")):
+        check_future(os.path.join(golden, "future.mr"))
+    else:
+        skipped.add("what a later version brings (no future.mr)")
     print("%(fields)d fields, %(values)d values, %(boxes)d boxes, %(bins)d bins; "
           "%(flips)d damages refused" % counts)
     for what in sorted(skipped):
