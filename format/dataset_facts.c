@@ -129,6 +129,7 @@ mri_dataset_facts_of(const mr_dataset *ds, mri_dataset_facts *out)
                             .groups = m->groups,
                             .quarantined = m->quarantined,
                             .withdrawn = m->withdrawn.len / MRI_WITHDRAWN_BYTES,
+                            .superseded = m->superseded,
                             .leaks = m->leaks,
                             .joined = m->joined,
                             .shards = (uint32_t)m->n_shards};

@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "known.h"
 #include "line.h"
+#include "merge.h"
 #include "quarantine.h"
 
 #include <mri/alloc.h>
@@ -528,15 +529,13 @@ work(run *r, mr_diag *diag)
     return err;
 }
 
-mr_err
-mri_ingest(const mri_ingest_options *options, mri_ingest_report *report,
-           mr_diag *diag)
+static mr_err
+ingest_files(const mri_ingest_options *options, mri_ingest_report *report,
+             mr_diag *diag)
 {
     run r = {.options = options, .report = report};
-    double start = mri_now_s();
     mr_err err;
 
-    *report = (mri_ingest_report){0};
     r.folder.lock.fd = r.journal.log.fd = -1;
     err = work(&r, diag);
     mr_dataset_close(r.dataset);
@@ -544,6 +543,70 @@ mri_ingest(const mri_ingest_options *options, mri_ingest_report *report,
     mri_plan_release(&r.plan);
     mri_free(r.refs);
     mri_free(r.todo);
+    return err;
+}
+
+/* Datasets among the sources come first, in a generation of their own. */
+static mr_err
+ingest_all(mri_ingest_options *o, const char **files, const char **sets,
+           mri_ingest_report *report, mr_diag *diag)
+{
+    size_t file_count = 0, set_count = 0;
+    mri_ingest_report merged = {0};
+    mr_err err = MR_OK;
+
+    for (size_t i = 0; err == MR_OK && i < o->source_count; i++) {
+        bool is = false;
+
+        err = mri_merge_is_dataset(o->sources[i], &is, diag);
+        if (is) {
+            sets[set_count++] = o->sources[i];
+        } else {
+            files[file_count++] = o->sources[i];
+        }
+    }
+    if (err == MR_OK && set_count != 0) {
+        err = mri_merge(sets, set_count, o, &merged, diag);
+        *report = merged;
+    }
+    o->sources = files;
+    o->source_count = file_count;
+    if (err != MR_OK) {
+        return err;
+    }
+    if (file_count == 0) {
+        run r = {.options = o, .report = report};
+
+        return fill_report(&r, diag);
+    }
+    *report = (mri_ingest_report){0};
+    err = ingest_files(o, report, diag);
+    report->added += merged.added;
+    report->known += merged.known;
+    report->inputs += merged.inputs;
+    report->merged = merged.added;
+    if (report->generation == 0) {
+        report->generation = merged.generation;
+    }
+    return err;
+}
+
+mr_err
+mri_ingest(const mri_ingest_options *options, mri_ingest_report *report,
+           mr_diag *diag)
+{
+    mri_ingest_options o = *options;
+    double start = mri_now_s();
+    const char **files = mri_alloc(o.source_count, sizeof *files);
+    const char **sets = mri_alloc(o.source_count, sizeof *sets);
+    mr_err err;
+
+    *report = (mri_ingest_report){0};
+    err = files != NULL && sets != NULL
+              ? ingest_all(&o, files, sets, report, diag)
+              : no_memory(diag);
+    mri_free((void *)files);
+    mri_free((void *)sets);
     report->seconds = mri_now_s() - start;
     return err;
 }

@@ -4,6 +4,7 @@
  * to say how long all of them will take and how large the dataset becomes.
  */
 #include "known.h"
+#include "merge.h"
 #include "quarantine.h"
 #include "work.h"
 
@@ -148,6 +149,25 @@ copy_classes(const mri_plan *p, mri_ingest_plan *plan, mr_diag *diag)
     return MR_OK;
 }
 
+static mr_err
+no_datasets(const mri_ingest_options *o, mr_diag *diag)
+{
+    mr_err err = MR_OK;
+
+    for (size_t i = 0; err == MR_OK && i < o->source_count; i++) {
+        bool is = false;
+
+        err = mri_merge_is_dataset(o->sources[i], &is, diag);
+        if (err == MR_OK && is) {
+            err = mri_fail(diag, MRI_E_USAGE, MR_NOWHERE,
+                           "--plan is for files: leave out '%.200s', which is "
+                           "a dataset",
+                           o->sources[i]);
+        }
+    }
+    return err;
+}
+
 mr_err
 mri_ingest_plan_of(const mri_ingest_options *options, mri_ingest_plan *plan,
                    mr_diag *diag)
@@ -155,9 +175,12 @@ mri_ingest_plan_of(const mri_ingest_options *options, mri_ingest_plan *plan,
     mri_plan p = {0};
     mri_known seen = {0};
     mr_dataset *ds = NULL;
-    mr_err err = mri_plan_make(&p, options, diag);
+    mr_err err = no_datasets(options, diag);
 
     *plan = (mri_ingest_plan){0};
+    if (err == MR_OK) {
+        err = mri_plan_make(&p, options, diag);
+    }
     if (err == MR_OK) {
         err = open_existing(options->output, &ds, diag);
     }

@@ -21,6 +21,9 @@ static const mri_cmd_doc doc = {
         "      donor3_cell42.tif belongs to group donor3: never in two splits\n"
         "  millrace ingest fields/ -o f.mr --stack '*_{channel}.TIF'\n"
         "      one file a channel: 01_D.TIF and 01_F.TIF become one sample\n"
+        "  millrace ingest a.mr b.mr@3 more/ -o both.mr\n"
+        "      two datasets by reference (their shards are linked), and "
+        "files\n"
         "  millrace ingest raw/ --plan\n"
         "      what would happen, how long, how large; nothing is written\n"
         "  millrace ingest scans/ -o keep.mr --codec zstd\n"
@@ -89,6 +92,13 @@ put_bad(mri_json *j, const mri_bad *bad, uint64_t count)
     mri_json_end(j);
 }
 
+/* Of datasets alone no layout was looked for. */
+static const char *
+layout_of(const mri_ingest_report *r)
+{
+    return r->layout == MRI_LAYOUT_AUTO ? "merged" : mri_layout_name(r->layout);
+}
+
 static mr_err
 print_json(const mri_ingest_options *o, const mri_ingest_report *r,
            mr_diag *diag)
@@ -100,10 +110,11 @@ print_json(const mri_ingest_options *o, const mri_ingest_report *r,
     mri_json_put_text(&j, "schema", "millrace.ingest.1");
     mri_json_put_text(&j, "dataset", o->output);
     mri_json_put_u64(&j, "generation", r->generation);
-    mri_json_put_text(&j, "layout", mri_layout_name(r->layout));
+    mri_json_put_text(&j, "layout", layout_of(r));
     mri_json_put_u64(&j, "inputs", r->inputs);
     mri_json_put_u64(&j, "samples", r->samples);
     mri_json_put_u64(&j, "added", r->added);
+    mri_json_put_u64(&j, "merged", r->merged);
     mri_json_put_u64(&j, "known", r->known);
     mri_json_put_u64(&j, "changed", r->changed);
     mri_json_put_u64(&j, "withdrawn", r->withdrawn);
@@ -189,8 +200,7 @@ print_text(const mri_cli *cli, const mri_ingest_options *o,
     }
     (void)printf("%s: generation %llu, layout %s, %s (%s new), %s, "
                  "%s stored of %s decoded, %s set aside, in %s\n",
-                 o->output, (unsigned long long)r->generation,
-                 mri_layout_name(r->layout),
+                 o->output, (unsigned long long)r->generation, layout_of(r),
                  mri_text_plural(r->samples, "sample"),
                  mri_text_count(r->added), mri_text_plural(r->shards, "shard"),
                  mri_text_bytes(r->bytes), mri_text_bytes(r->raw_bytes),

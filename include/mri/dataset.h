@@ -50,9 +50,10 @@ typedef struct mri_dataset_facts {
     mri_version version; /* of the manifest */
     const char *dir, *layout, *config, *split_recipe;
     uint64_t samples, groups, quarantined;
-    uint64_t withdrawn; /* that stand in the shards, and not in the index */
-    uint64_t joined;    /* groups put together because they share pixels */
-    uint64_t leaks;     /* samples that the source's splits tear from theirs */
+    uint64_t withdrawn;  /* that stand in the shards, and not in the index */
+    uint64_t superseded; /* rows that stand again in a later shard */
+    uint64_t joined;     /* groups put together because they share pixels */
+    uint64_t leaks;      /* samples that the source's splits tear from theirs */
     uint32_t shards;
     uint64_t bytes;     /* of the shards */
     uint64_t raw_bytes; /* decoded */

@@ -67,6 +67,7 @@ typedef struct mri_ingest_report {
     uint64_t inputs;     /* samples planned + quarantined */
     uint64_t samples;    /* in the dataset now */
     uint64_t added;      /* by this run */
+    uint64_t merged;     /* of these, out of datasets */
     uint64_t known;      /* inputs that were there already */
     uint64_t changed;    /* of these, files of another size than then */
     uint64_t withdrawn;  /* inputs that were withdrawn: they stay out */
