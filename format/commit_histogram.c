@@ -50,6 +50,7 @@ typedef struct counting {
     uint32_t first, channels;
     uint64_t *sum, *all; /* [channels][bins.count] */
     const mri_piece_of *piece;
+    uint64_t done, total; /* pieces, in all passes */
     pthread_mutex_t lock;
 } counting;
 
@@ -201,6 +202,19 @@ forgive(counting *x, const mri_piece_of *p, mr_err err)
     return MR_OK;
 }
 
+/* With the lock held: nobody is told twice at once. */
+static void
+tell(counting *x)
+{
+    const mr_watch *w = x->c->in->watch;
+    mr_progress now = {
+        .unit = "samples counted", .done = ++x->done, .total = x->total};
+
+    if (w != NULL && w->progress != NULL) {
+        w->progress(w->user, &now);
+    }
+}
+
 static mr_err
 count_piece(void *arg, size_t task, unsigned worker_index, mr_diag *diag)
 {
@@ -214,6 +228,7 @@ count_piece(void *arg, size_t task, unsigned worker_index, mr_diag *diag)
     pthread_mutex_lock(&x->lock);
     stop = mri_making_stopped(x->c);
     over = x->lost || x->unread;
+    tell(x);
     pthread_mutex_unlock(&x->lock);
     if (stop) {
         return mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
@@ -418,6 +433,10 @@ count_field(counting *x, mr_diag *diag)
     uint32_t at_once = x->channels;
 
     x->lost = x->unread = false;
+    x->done = 0;
+    x->total = channels != 0 && at_once != 0
+                   ? (channels + at_once - 1) / at_once * x->pieces.count
+                   : 0;
     for (x->first = 0;
          err == MR_OK && x->first < channels && !x->lost && !x->unread;
          x->first += at_once) {

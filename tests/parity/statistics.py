@@ -201,6 +201,8 @@ def main():
         Trial("f64 and u16", ["f8", "u2"]),
         Trial("u32 and i32", ["u4", "i4"]),
         Trial("f32, scaled", ["f4"], scales=((3, 0.5),)),
+        # more than there is room for at once
+        Trial("u16, 130 channels", ["u2"], channels=130, count=5),
     ]
     count = int(sys.argv[3]) if len(sys.argv) > 3 else len(trials)
     for i, trial in enumerate(trials[:count]):
