@@ -131,8 +131,15 @@ local_unmake(const mri_store *s)
     local_prune(s, "");
 }
 
+static void
+local_unlock(const mri_store *s, mri_lock *lock)
+{
+    mri_lock_release(lock);
+    local_prune(s, LOCK_FOLDER);
+}
+
 static mr_err
-local_lock(const mri_store *s, mri_lock *lock, mr_diag *diag)
+take(const mri_store *s, mri_lock *lock, mr_diag *diag)
 {
     place folder, at;
     mr_err err = find(&at, s, LOCK_NAME, diag);
@@ -159,11 +166,20 @@ local_lock(const mri_store *s, mri_lock *lock, mr_diag *diag)
     return err;
 }
 
-static void
-local_unlock(const mri_store *s, mri_lock *lock)
+static mr_err
+local_lock(const mri_store *s, mri_lock *lock, mr_diag *diag)
 {
-    mri_lock_release(lock);
-    local_prune(s, LOCK_FOLDER);
+    mr_err err = take(s, lock, diag);
+
+    /* A writer that was killed may have given a manifest its name and not
+     * synced it. Who finds it and has nothing to do must not lose it. */
+    if (err == MR_OK) {
+        err = mri_dir_sync(s->root, diag);
+        if (err != MR_OK) {
+            local_unlock(s, lock);
+        }
+    }
+    return err;
 }
 
 /* ---- reading ---- */

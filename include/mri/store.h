@@ -104,7 +104,8 @@ MR_USE_RESULT mr_err mri_store_make(const mri_store *s, bool *made,
 void mri_store_unmake(const mri_store *s);
 /*
  * One writer at a time, who alone may change anything; it frees itself when
- * the process ends.
+ * the process ends. What a writer that was killed has committed is durable when
+ * the next one has the lock.
  * errors  MR_EBUSY  held; pid and host of the holder are in the text
  */
 MR_USE_RESULT mr_err mri_store_lock(const mri_store *s, mri_lock *lock,
