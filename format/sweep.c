@@ -29,7 +29,7 @@ typedef struct sweep {
     size_t named_count;
     bool blind;      /* a manifest cannot be read: nobody knows what it names */
     char folder[16]; /* of shards, the one at hand */
-    size_t left, gone; /* of its files */
+    size_t left, gone; /* of its files; of indexes */
     mri_swept *out;
 } sweep;
 
@@ -138,7 +138,7 @@ sort_out(sweep *s, mr_diag *diag)
 static mr_err
 remove_index(void *user, const char *name, mr_diag *diag)
 {
-    const sweep *s = user;
+    sweep *s = user;
     uint64_t generation = 0;
     int end = 0;
 
@@ -146,6 +146,7 @@ remove_index(void *user, const char *name, mr_diag *diag)
         end == 0 || name[end] != '\0' || is_there(s, generation)) {
         return MR_OK;
     }
+    s->gone++;
     return mri_store_remove(&s->store, name, diag);
 }
 
@@ -254,7 +255,7 @@ sweep_generations(sweep *s, mr_diag *diag)
     if (err == MR_OK) {
         err = mri_store_list(&s->store, "", remove_index, s, diag);
     }
-    if (err == MR_OK && s->out->generations != 0) {
+    if (err == MR_OK && (s->out->generations != 0 || s->gone != 0)) {
         err = mri_store_sync(&s->store, "", diag);
     }
     return err;
