@@ -4,6 +4,7 @@
 
 #include <mri/file.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -115,10 +116,27 @@ place_of(int fd)
     return &now->of_fd[fd];
 }
 
+/* Nothing happens any more once the program is dead. */
+static bool
+dead(void)
+{
+    bool was;
+
+    pthread_mutex_lock(&lock);
+    was = now->alive == 0;
+    now->dead = now->dead || was;
+    now->alive -= !was && now->alive != UINT64_MAX;
+    pthread_mutex_unlock(&lock);
+    errno = was ? EIO : errno;
+    return was;
+}
+
 static int
 log_open(const char *path, int flags, mode_t mode)
 {
-    int fd = mri_file_system.open(path, flags, mode);
+    int fd = (flags & O_CREAT) != 0 && dead()
+                 ? -1
+                 : mri_file_system.open(path, flags, mode);
     uint32_t entry, inode;
 
     pthread_mutex_lock(&lock);
@@ -150,7 +168,7 @@ log_close(int fd)
 static ssize_t
 log_pwrite(int fd, const void *p, size_t bytes, off_t at)
 {
-    ssize_t n = mri_file_system.pwrite(fd, p, bytes, at);
+    ssize_t n = dead() ? -1 : mri_file_system.pwrite(fd, p, bytes, at);
 
     pthread_mutex_lock(&lock);
     if (n > 0 && *place_of(fd) != CUT_NONE) {
@@ -170,7 +188,7 @@ log_pwrite(int fd, const void *p, size_t bytes, off_t at)
 static int
 log_fsync(int fd)
 {
-    int rc = mri_file_system.fsync(fd);
+    int rc = dead() ? -1 : mri_file_system.fsync(fd);
 
     pthread_mutex_lock(&lock);
     if (rc == 0 && *place_of(fd) != CUT_NONE) {
@@ -183,7 +201,7 @@ log_fsync(int fd)
 static int
 log_link(const char *from, const char *to)
 {
-    int rc = mri_file_system.link(from, to);
+    int rc = dead() ? -1 : mri_file_system.link(from, to);
     uint32_t entry, inode, was;
 
     pthread_mutex_lock(&lock);
@@ -199,7 +217,7 @@ log_link(const char *from, const char *to)
 static int
 log_rename(const char *from, const char *to)
 {
-    int rc = mri_file_system.rename(from, to);
+    int rc = dead() ? -1 : mri_file_system.rename(from, to);
     uint32_t entry, target, inode, was;
 
     pthread_mutex_lock(&lock);
@@ -229,7 +247,7 @@ log_gone(const char *path, int rc)
 static int
 log_unlink(const char *path)
 {
-    int rc = mri_file_system.unlink(path);
+    int rc = dead() ? -1 : mri_file_system.unlink(path);
 
     log_gone(path, rc);
     return rc;
@@ -238,7 +256,7 @@ log_unlink(const char *path)
 static int
 log_rmdir(const char *path)
 {
-    int rc = mri_file_system.rmdir(path);
+    int rc = dead() ? -1 : mri_file_system.rmdir(path);
 
     log_gone(path, rc);
     return rc;
@@ -247,7 +265,7 @@ log_rmdir(const char *path)
 static int
 log_mkdir(const char *path, mode_t mode)
 {
-    int rc = mri_file_system.mkdir(path, mode);
+    int rc = dead() ? -1 : mri_file_system.mkdir(path, mode);
     uint32_t entry, inode;
 
     pthread_mutex_lock(&lock);
@@ -264,7 +282,7 @@ static mri_file_ops table; /* the system's, with these in front */
 void
 cut_log_open(cut_log *log, const char *root)
 {
-    *log = (cut_log){.root = grown(NULL, strlen(root), 1)};
+    *log = (cut_log){.root = grown(NULL, strlen(root), 1), .alive = UINT64_MAX};
     memcpy(log->root, root, strlen(root));
     for (size_t i = 0; i < sizeof log->of_fd / sizeof log->of_fd[0]; i++) {
         log->of_fd[i] = CUT_NONE;
@@ -314,4 +332,42 @@ void
 cut_log_mark(cut_log *log, int mark)
 {
     add_op(log, CUT_MARK)->mark = mark;
+}
+
+void
+cut_log_found(cut_log *log, const char *path, bool folder, const uint8_t *data,
+              size_t bytes)
+{
+    char *whole = grown(NULL, strlen(log->root) + strlen(path) + 1, 1);
+    uint32_t entry, inode, above;
+    cut_op *op;
+
+    (void)sprintf(whole, "%s/%s", log->root, path);
+    entry = walk(log, whole, &inode);
+    above = log->entries[entry].folder;
+    inode = add_inode(log, folder);
+    set_entry(log, entry, inode);
+    if (!folder && bytes != 0) {
+        op = add_op(log, CUT_WRITE);
+        op->inode = inode;
+        op->bytes = bytes;
+        op->data = grown(NULL, bytes, 1);
+        memcpy(op->data, data, bytes);
+        add_op(log, CUT_SYNC)->inode = inode;
+    }
+    add_op(log, CUT_SYNC)->inode = above;
+    free(whole);
+}
+
+void
+cut_log_die(cut_log *log, uint64_t calls)
+{
+    log->alive = calls;
+    log->dead = false;
+}
+
+void
+cut_log_revive(cut_log *log)
+{
+    log->alive = UINT64_MAX;
 }

@@ -48,6 +48,8 @@ typedef struct cut_log {
     bool *folders; /* [inode_count]: it is one */
     uint32_t inode_count;
     uint32_t of_fd[1024]; /* inode, or CUT_NONE */
+    uint64_t alive;       /* calls until the program is dead: cut_log_die */
+    bool dead;
 } cut_log;
 
 /* Begin with an empty folder. Out of memory ends the program. */
@@ -57,5 +59,13 @@ void cut_log_close(cut_log *log);
 void cut_log_start(cut_log *log);
 void cut_log_stop(void);
 void cut_log_mark(cut_log *log, int mark);
+/* A file or folder that is there from before, and durable. The folder it lies
+ * in comes first. */
+void cut_log_found(cut_log *log, const char *path, bool folder,
+                   const uint8_t *data, size_t bytes);
+/* After `calls` more calls that change something the program is as good as
+ * killed: all others fail and do nothing, until cut_log_revive. */
+void cut_log_die(cut_log *log, uint64_t calls);
+void cut_log_revive(cut_log *log);
 
 #endif

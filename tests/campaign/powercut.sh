@@ -75,8 +75,10 @@ judge() { # WHAT DATASET
     latest=$(find "$2" -maxdepth 1 -name 'manifest.*.pb' 2>/dev/null |
         sed 's/.*manifest\.0*\([0-9]*\)\.pb/\1/' | sort -n | tail -n 1)
     latest=${latest:-0}
-    [ "$latest" = "$held" ] || [ "$latest" = $((held + 1)) ] ||
+    [ "$latest" = "$held" ] || [ "$latest" = $((held + 1)) ] || {
+        ls -lR "$2"
         fail "$1: $held was acknowledged, $latest is in force"
+    }
     if [ "$latest" != 0 ]; then
         "$MILLRACE" verify "$2" >log 2>&1 || {
             cat log
@@ -140,8 +142,8 @@ real() { # KIND SIZE MKFS...
             break
         }
         wait "$writer" || :
-        umount "$kind" || fail "$kind: cannot be unmounted"
-        mount -o loop "$image" "$kind" || fail "$kind: does not come back"
+        umount "$kind" 2>log || fail "$kind: $(cat log)"
+        mount -o loop "$image" "$kind" 2>log || fail "$kind: $(cat log)"
         cp acked acked.then
         judge "$kind, cut $done after $moment s of $calm, seed $SEED" "$kind/x.mr"
         echo "$kind $(cat acked.then)" >>"$notes.fs"
