@@ -467,7 +467,7 @@ main(int argc, char **argv)
     states = strtoull(argv[3], NULL, 10);
     judge_all(&log, states, cut, argc > 4 ? argv[4] : NULL);
     wrong = print_counts();
-    wrong += judge_killed(states < 10000 ? 23 : 1, made, cut);
+    wrong += judge_killed(states < 10000 ? 47 : 1, made, cut);
     printf("\nSeed %" PRIu64 ".\n", seed);
     cut_log_close(&log);
     for (unsigned k = 0; k <= CUT_STEPS; k++) {
