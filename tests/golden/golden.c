@@ -367,6 +367,9 @@ integer_bits(const golden_field *f, uint64_t i, uint64_t seed)
 
         return few[m % MRI_COUNT(few)];
     }
+    if (strcmp(f->pattern, "steps") == 0) {
+        return i / 700;
+    }
     if (strcmp(f->pattern, "smooth") == 0) {
         return 1000 + i / 7 % 50 + m % 4;
     }

@@ -125,6 +125,8 @@ def integer(field, i, seed):
         return (m >> 8) % 5 + 1 if m % 16 == 0 else 0
     if field.pattern == "palette":
         return (0, 17, 4000, 65535, 300)[mix(seed, i) % 5]
+    if field.pattern == "steps":
+        return i // 700
     if field.pattern == "smooth":
         return 1000 + i // 7 % 50 + mix(seed, i) % 4
     if field.pattern == "patchy" and in_plain_block(field.shape, i):
