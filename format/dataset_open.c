@@ -37,8 +37,9 @@ is_folder(const char *path)
 }
 
 /* "x.mr@42" is generation 42 of x.mr, unless a folder has that very name. */
-static mr_err
-split_path(const char *path, char **dir, uint64_t *generation, mr_diag *diag)
+mr_err
+mri_generation_split(const char *path, char **dir, uint64_t *generation,
+                     mr_diag *diag)
 {
     const char *at = strrchr(path, '@');
 
@@ -298,7 +299,7 @@ mr_dataset_open_with(mr_dataset **out, const char *path,
     ds->index.file.fd = -1;
     ds->lease = -1;
     pthread_mutex_init(&ds->lock, NULL);
-    err = split_path(path, &dir, &generation, diag);
+    err = mri_generation_split(path, &dir, &generation, diag);
     if (err == MR_OK) {
         err = mri_store_open(&ds->store, dir, diag);
         ds->dir = ds->store.root;

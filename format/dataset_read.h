@@ -37,6 +37,11 @@ struct mr_dataset {
     int lease;              /* lease.h: the manifest, locked */
 };
 
+/* "x.mr@42" is generation 42 of x.mr, unless a folder has that very name;
+ * 0: none is named. owner  *dir: mri_free */
+MR_USE_RESULT mr_err mri_generation_split(const char *path, char **dir,
+                                          uint64_t *generation, mr_diag *diag);
+
 /* The shard and row of a rank. */
 MR_USE_RESULT mr_err mri_dataset_locate(const mr_dataset *ds, uint64_t rank,
                                         const mri_shard **shard,

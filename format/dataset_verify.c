@@ -29,6 +29,7 @@ typedef struct verify {
     mri_shard_ref *refs; /* of all generations, by id, each once */
     size_t ref_count;
     uint64_t total_bytes, done_bytes;
+    uint64_t only;        /* this generation, as it was named; 0: all */
     uint64_t oldest;      /* generation that is kept */
     bool starved;         /* memory ran out: not all is proven */
     bool unread;          /* a manifest: which shards it names is not known */
@@ -412,6 +413,23 @@ check_stats(verify *v, unsigned workers, mr_diag *diag)
     return err;
 }
 
+/* A generation that is not there is no damage, but a wrong name. */
+static mr_err
+find_named(verify *v, uint64_t latest, mr_diag *diag)
+{
+    bool there = false;
+    mr_err err =
+        mri_store_has(&v->store, mri_manifest_name(v->only).at, &there, diag);
+
+    if (err == MR_OK && !there) {
+        err = mri_fail(diag, MRI_E_GENERATION, MR_NOWHERE,
+                       "generation %llu is not there; the latest is %llu",
+                       (unsigned long long)v->only, (unsigned long long)latest);
+        mri_diag_in(diag, v->store.root);
+    }
+    return err;
+}
+
 static mr_err
 verify_all(verify *v, unsigned workers, mr_diag *diag)
 {
@@ -428,8 +446,11 @@ verify_all(verify *v, unsigned workers, mr_diag *diag)
                               diag); /* it says what is wrong */
         return err == MR_OK ? MR_EFORMAT : err;
     }
-    if (err == MR_OK) {
+    if (err == MR_OK && v->only == 0) {
         err = find_oldest(v, latest, diag);
+    } else if (err == MR_OK) {
+        err = find_named(v, latest, diag);
+        latest = v->oldest = v->only;
     }
     for (uint64_t g = v->oldest; err == MR_OK && g <= latest; g++) {
         err = check_generation(v, g, parent, &chained, diag);
@@ -447,6 +468,9 @@ verify_all(verify *v, unsigned workers, mr_diag *diag)
     v->out->shard_count = (uint32_t)v->ref_count;
     err = mri_pool_run(pool, v->ref_count, check_shard, v, diag);
     mri_pool_close(pool);
+    if (v->only != 0) { /* what else is there is another's matter */
+        return err;
+    }
     if (err == MR_OK) {
         err = each(v, "", in_dataset, diag);
     }
@@ -463,17 +487,21 @@ mri_dataset_verify(const char *dir, unsigned workers, mri_damage_fn *tell,
                    mr_diag *diag)
 {
     verify v = {.tell = tell, .user = user, .watch = watch, .out = out};
-    mr_err err;
+    char *folder = NULL;
+    mr_err err = mri_generation_split(dir, &folder, &v.only, diag);
 
     *out = (mri_dataset_verified){0};
     pthread_mutex_init(&v.lock, NULL);
-    err = mri_store_open(&v.store, dir, diag);
+    if (err == MR_OK) {
+        err = mri_store_open(&v.store, folder, diag);
+    }
     if (err == MR_OK) {
         err = verify_all(&v, workers, diag);
     }
     out->shards.damages = out->damages;
     pthread_mutex_destroy(&v.lock);
     mri_store_close(&v.store);
+    mri_free(folder);
     mri_free(v.refs);
     return err;
 }

@@ -442,7 +442,9 @@ work(run *r, bool *committed, mr_diag *diag)
     mr_err err = mri_salvage_source_open(&r->source, r->o->source, diag);
 
     if (err == MR_OK) {
-        err = mri_salvage_out_open(&r->out, r->o->output, r->o->source, diag);
+        err = mri_salvage_out_open(
+            &r->out, r->o->output,
+            r->source.folder ? r->source.store.root : r->o->source, diag);
     }
     if (err == MR_OK && r->source.manifest != NULL &&
         !mri_salvage_names_add(&r->names, r->source.manifest->schema)) {

@@ -55,11 +55,30 @@ listed(const mri_salvage_source *s, const char *path)
 }
 
 /* The newest manifest that can be read. */
+/* The one that was named; it must be there, but need not be intact. */
 static mr_err
-find_manifest(mri_salvage_source *s, mr_diag *diag)
+check_named(const mri_salvage_source *s, uint64_t generation, mr_diag *diag)
 {
-    uint64_t latest;
-    mr_err err = mri_generation_latest(&s->store, &latest, diag);
+    bool there = false;
+    mr_err err = mri_store_has(&s->store, mri_manifest_name(generation).at,
+                               &there, diag);
+
+    if (err == MR_OK && !there) {
+        err = mri_fail(diag, MRI_E_GENERATION, MR_NOWHERE,
+                       "generation %llu is not there",
+                       (unsigned long long)generation);
+        mri_diag_in(diag, s->store.root);
+    }
+    return err;
+}
+
+/* Of `named`, or of the latest generation; else of one before. */
+static mr_err
+find_manifest(mri_salvage_source *s, uint64_t named, mr_diag *diag)
+{
+    uint64_t latest = named;
+    mr_err err = named == 0 ? mri_generation_latest(&s->store, &latest, diag)
+                            : check_named(s, named, diag);
 
     for (uint64_t g = latest; err == MR_OK && g > 0 && s->manifest == NULL;
          g--) {
@@ -261,13 +280,14 @@ list_withdrawn(mri_salvage_source *s, mr_diag *diag)
 }
 
 static mr_err
-open_folder(mri_salvage_source *s, const char *dir, mr_diag *diag)
+open_folder(mri_salvage_source *s, const char *dir, uint64_t named,
+            mr_diag *diag)
 {
     mr_err err = mri_store_open(&s->store, dir, diag);
 
     s->folder = true;
     if (err == MR_OK) {
-        err = find_manifest(s, diag);
+        err = find_manifest(s, named, diag);
     }
     if (err == MR_OK) {
         err = list_shards(s, diag);
@@ -286,28 +306,45 @@ open_folder(mri_salvage_source *s, const char *dir, mr_diag *diag)
     return err;
 }
 
-mr_err
-mri_salvage_source_open(mri_salvage_source *s, const char *path, mr_diag *diag)
+static mr_err
+open_there(mri_salvage_source *s, const char *path, uint64_t named,
+           mr_diag *diag)
 {
     struct stat st;
     mr_err err;
 
-    *s = (mri_salvage_source){0};
     if (stat(path, &st) != 0) {
         err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
                        strerror(errno));
-        mri_diag_in(diag, path);
-        return err;
-    }
-    if (S_ISDIR(st.st_mode)) {
-        return open_folder(s, path, diag);
-    }
-    if (S_ISREG(st.st_mode)) {
+    } else if (S_ISDIR(st.st_mode)) {
+        return open_folder(s, path, named, diag);
+    } else if (S_ISREG(st.st_mode)) {
         return add_shard(s, mri_strdup(path), NULL, diag);
+    } else {
+        err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
+                       "this is neither a file nor a folder");
     }
-    err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
-                   "this is neither a file nor a folder");
     mri_diag_in(diag, path);
+    return err;
+}
+
+mr_err
+mri_salvage_source_open(mri_salvage_source *s, const char *path, mr_diag *diag)
+{
+    struct stat st;
+    uint64_t named = 0;
+    char *dir = NULL;
+    mr_err err;
+
+    *s = (mri_salvage_source){0};
+    if (stat(path, &st) == 0) { /* a shard may have any name */
+        return open_there(s, path, 0, diag);
+    }
+    err = mri_generation_split(path, &dir, &named, diag);
+    if (err == MR_OK) {
+        err = open_there(s, dir, named, diag);
+    }
+    mri_free(dir);
     return err;
 }
 

@@ -146,6 +146,7 @@ MR_USE_RESULT mr_err mri_dataset_commit(const mri_commit *c,
  * Prove a whole dataset: every generation's manifest and index, every shard,
  * history, quarantine and the folder itself. `orphans` counts files that no
  * manifest names (left by a commit that was cut off; reported, not damage).
+ * Of "x.mr@42" that generation alone: its manifest, its index, its shards.
  * `workers` threads read shards.
  */
 typedef struct mri_dataset_verified {

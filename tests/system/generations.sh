@@ -69,6 +69,31 @@ done
     fail "cannot ingest again"
 expect generation "$(have generation cells.mr)" 2
 
+# ---- an older generation, wherever a dataset is named ----
+
+"$MILLRACE" verify cells.mr@1 -q >out || fail "cannot verify a generation"
+"$MILLRACE" salvage cells.mr@1 -o saved.mr -q >/dev/null ||
+    fail "cannot salvage a generation"
+expect "samples saved" "$(have samples saved.mr)" 60
+"$MILLRACE" ingest cells.mr@1 -o taken.mr -q >/dev/null ||
+    fail "cannot take a generation in"
+expect "content taken in" "$(have content_id taken.mr)" "$content"
+"$MILLRACE" export cells.mr@1 -o first -q >/dev/null || fail "cannot export"
+find first | grep -q donor1_ || fail "donor1 of generation 1 is not exported"
+serve aged cells.mr@1
+hashes "$address" served
+equal "a server of generation 1" before served
+end_all
+for verb in verify "salvage -o new.mr" inspect "export -o new" \
+    "ingest -o new.mr" batch "serve --listen ipc://$scratch/no.sock"; do
+    code=0
+    # shellcheck disable=SC2086 # several words
+    "$MILLRACE" ${verb%% *} cells.mr@9 ${verb#"${verb%% *}"} >/dev/null \
+        2>err || code=$?
+    expect "exit of $verb of no generation" "$code" 2
+    grep -q E0324 err || fail "$verb: not said: $(cat err)"
+done
+
 # ---- differences ----
 
 "$MILLRACE" inspect --diff cells.mr@1 cells.mr --json >diff.json
