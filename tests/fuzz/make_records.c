@@ -9,6 +9,7 @@
  */
 #include "chunk.h"
 #include "fuzz_shard.h"
+#include "histogram.h"
 #include "index.h"
 #include "manifest.h"
 
@@ -251,6 +252,27 @@ put_lines(void)
     put_text("quarantine_fuzz", "lines", bad);
 }
 
+/* A few bins of each kind, counts of one byte and of nine. */
+static void
+put_histograms(void)
+{
+    static uint64_t counts[MRI_BINS_STORED_COUNT];
+    const mri_bins kinds[] = {mri_bins_stored(1, 0), mri_bins_brain()};
+    static const char *const names[] = {"stored", "brain"};
+
+    counts[0] = 3;
+    counts[MRI_BIN_OF_ZERO] = 1000;
+    counts[MRI_BIN_OF_ZERO + 1] = 1;
+    counts[65535] = (uint64_t)1 << 60;
+    for (uint8_t i = 0; i < 2; i++) {
+        mri_bytes packed = {0};
+
+        hold(mri_bins_pack(&packed, &kinds[i], counts));
+        put_flagged("histogram_fuzz", names[i], i, packed.data, packed.len);
+        mri_bytes_release(&packed);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -265,5 +287,6 @@ main(int argc, char **argv)
     put_codings();
     put_generation();
     put_lines();
+    put_histograms();
     return 0;
 }
