@@ -496,16 +496,39 @@ def check_damage(path):
     read_all(bytes(one))  # the other tail tells
 
 
+def frames(data, end):
+    """Offset and size of every frame, header and all, and its kind."""
+    at = 64
+    while at < end:
+        size = 32 + struct.unpack_from("<I", data, at + 8)[0]
+        yield at, size, data[at + 4]
+        at += -(-size // 64) * 64
+
+
+def check_swaps(dataset):
+    """A frame in another's place, a shard under another's name."""
+    for i, ref in enumerate(dataset.refs):
+        data = dataset.shard(i).data
+        try:
+            shards.Shard(data, dataset.refs[i - 1])
+        except shards.Damaged:
+            counts["flips"] += 1
+        else:
+            sys.exit("FAILED: a shard under another's name")
+        chunks = [(at, size) for at, size, kind
+                  in frames(data, dataset.shard(i).foot_off) if kind == 2]
+        for (a, size_a), (b, size_b) in zip(chunks, chunks[1:]):
+            at, frm, size = (a, b, size_b) if size_b <= size_a else \
+                (b, a, size_a)
+            swapped = bytearray(data)
+            swapped[at:at + size] = data[frm:frm + size]
+            refused(swapped, "the frame of %d at %d" % (frm, at))
+
+
 def in_frames(shard, at):
     """Not in the zeros between frames, nor in the schema's frame."""
-    begin, first = 64, True
-    while begin < shard.foot_off:
-        stored = struct.unpack_from("<I", shard.data, begin + 8)[0]
-        if begin <= at < begin + 32 + stored:
-            return not first
-        begin += -(-(32 + stored) // 64) * 64
-        first = False
-    return False
+    return any(begin <= at < begin + size and kind != 1
+               for begin, size, kind in frames(shard.data, shard.foot_off))
 
 
 # ---- what a later version brings --------------------------------------------
@@ -556,6 +579,7 @@ def main():
     equal(sorted(codings), [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 0)],
           "codecs and filters that occur")
     check_damage(small)
+    check_swaps(shards.Dataset(os.path.join(golden, "history.mr")))
     if os.path.exists(os.path.join(golden, "future.mr")):
         check_future(os.path.join(golden, "future.mr"))
     else:
