@@ -258,16 +258,17 @@ put_histograms(void)
 {
     static uint64_t counts[MRI_BINS_STORED_COUNT];
     const mri_bins kinds[] = {mri_bins_stored(1, 0), mri_bins_brain()};
-    static const char *const names[] = {"stored", "brain"};
+    static const char *const names[] = {"stored", "brain", "all_stored",
+                                        "all_brain"};
 
     counts[0] = 3;
-    counts[MRI_BIN_OF_ZERO] = 1000;
-    counts[MRI_BIN_OF_ZERO + 1] = 1;
-    counts[65535] = (uint64_t)1 << 60;
-    for (uint8_t i = 0; i < 2; i++) {
+    counts[200] = 1000;
+    counts[201] = (uint64_t)1 << 60;
+    for (uint8_t i = 0; i < 4; i++) {
         mri_bytes packed = {0};
 
-        hold(mri_bins_pack(&packed, &kinds[i], counts));
+        counts[65535] = i / 2;
+        hold(mri_bins_pack(&packed, &kinds[i % 2], counts));
         put_flagged("histogram_fuzz", names[i], i, packed.data, packed.len);
         mri_bytes_release(&packed);
     }
