@@ -132,6 +132,12 @@ mri_upload_cancel(mri_upload *u)
     *u = (mri_upload){.file = {.fd = -1}};
 }
 
+bool
+mri_store_share(const mri_store *s, const mri_store *from, const char *name)
+{
+    return s->ops == from->ops && s->ops->share(s, from, name);
+}
+
 mr_err
 mri_store_log_open(mri_store_log *log, const mri_store *s, const char *name,
                    mr_diag *diag)

@@ -327,6 +327,23 @@ local_cancel(mri_upload *u)
     mri_put_release(&u->file);
 }
 
+/* One more name for the file. Objects do not change, and one that is there has
+ * its own name since it was whole. */
+static bool
+local_share(const mri_store *s, const mri_store *from, const char *name)
+{
+    place there, here;
+
+    if (find(&there, from, name, NULL) != MR_OK ||
+        make_folders(s, name, NULL) != MR_OK ||
+        find(&here, s, name, NULL) != MR_OK ||
+        (mri_file_now()->link(there.path, here.path) != 0 && errno != EEXIST)) {
+        return false;
+    }
+    cut_last(here.path);
+    return mri_dir_sync(here.path, NULL) == MR_OK;
+}
+
 static mr_err
 local_log_open(const mri_store *s, const char *name, mri_store_log *log,
                mr_diag *diag)
@@ -412,6 +429,7 @@ const mri_store_ops mri_store_local = {
     .add = local_add,
     .commit = local_commit,
     .cancel = local_cancel,
+    .share = local_share,
     .log_open = local_log_open,
     .log_add = local_log_add,
     .log_close = local_log_close,

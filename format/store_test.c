@@ -215,6 +215,24 @@ one_writer_holds_the_lock(void **state)
     mri_store_unlock(&store, &lock);
 }
 
+static void
+an_object_of_another_store_is_shared(void **state)
+{
+    mri_store other;
+    bool made;
+    mr_diag d = {0};
+
+    (void)state;
+    assert_ok(put("in/one", "x", MRI_PUT_NEW, &d), &d);
+    assert_ok(mri_store_open(&other, scratch_path(dir, "other"), &d), &d);
+    assert_ok(mri_store_make(&other, &made, &d), &d);
+    assert_true(mri_store_share(&other, &store, "in/one"));
+    assert_true(mri_store_share(&other, &store, "in/one")); /* it is there */
+    assert_holds("other/in/one", "x");
+    assert_false(mri_store_share(&other, &store, "in/none"));
+    mri_store_close(&other);
+}
+
 /* Whatever call the system refuses: the old bytes or the new, and no torso. */
 static void
 a_put_that_fails_leaves_the_old_object(void **state)
@@ -249,6 +267,7 @@ main(void)
         WITH(a_log_grows_by_what_is_added),
         WITH(what_a_killed_writer_began_is_swept),
         WITH(one_writer_holds_the_lock),
+        WITH(an_object_of_another_store_is_shared),
         WITH(a_put_that_fails_leaves_the_old_object),
     };
 

@@ -16,7 +16,6 @@
 #include <mri/hash.h>
 #include <mri/store.h>
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -509,23 +508,15 @@ copy_shard(merge *m, const char *from, const char *name, mr_diag *diag)
     return err;
 }
 
-/* Another name for the file. False: it must be copied. */
+/* False: it must be copied. */
 static bool
-link_shard(merge *m, const char *from, const char *name)
+link_shard(merge *m, const char *dir, const char *name)
 {
-    char *to = mri_store_path(&m->folder.store, name);
-    char *inner = to != NULL ? mri_path_dir(to) : NULL;
-    char *shards = inner != NULL ? mri_path_dir(inner) : NULL;
-    bool ok = shards != NULL && mri_dir_make(shards, NULL) == MR_OK &&
-              mri_dir_make(inner, NULL) == MR_OK &&
-              (mri_file_now()->link(from, to) == 0 || errno == EEXIST) &&
-              mri_dir_sync(inner, NULL) == MR_OK &&
-              mri_dir_sync(shards, NULL) == MR_OK &&
-              mri_store_sync(&m->folder.store, "", NULL) == MR_OK;
+    mri_store from;
+    bool ok = mri_store_open(&from, dir, NULL) == MR_OK &&
+              mri_store_share(&m->folder.store, &from, name);
 
-    mri_free(to);
-    mri_free(inner);
-    mri_free(shards);
+    mri_store_close(&from);
     return ok;
 }
 
@@ -552,7 +543,7 @@ bring_shard(merge *m, const mri_shard_ref *ref, mr_diag *diag)
             mri_diag_clear(diag);
             if (from == NULL || name == NULL) {
                 err = no_memory(diag);
-            } else if (link_shard(m, from, name)) {
+            } else if (link_shard(m, facts.dir, name)) {
                 err = MR_OK;
             } else {
                 err = copy_shard(m, from, name, diag);

@@ -69,6 +69,7 @@ typedef struct mri_store_ops {
     mr_err (*commit)(mri_upload *u, const char *name, mri_put_how how,
                      mr_diag *diag);
     void (*cancel)(mri_upload *u);
+    bool (*share)(const mri_store *s, const mri_store *from, const char *name);
     mr_err (*log_open)(const mri_store *s, const char *name, mri_store_log *log,
                        mr_diag *diag);
     mr_err (*log_add)(mri_store_log *log, const void *p, size_t bytes,
@@ -151,6 +152,11 @@ MR_USE_RESULT mr_err mri_upload_commit(mri_upload *u, const char *name,
                                        mri_put_how how, mr_diag *diag);
 /* Nothing stays behind of what was not committed. Zeroed: accepted. */
 void mri_upload_cancel(mri_upload *u);
+
+/* The object that `from` has under that name, here too and durable, without
+ * its bytes being copied. False: these two stores cannot, it must be copied. */
+bool mri_store_share(const mri_store *s, const mri_store *from,
+                     const char *name);
 
 /*
  * A log that is not there is made, and its name is then durable. What is added
