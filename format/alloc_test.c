@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * alloc_test.c - the n-th allocation fails, alone or with all later ones, for
- * every n: each call of this room says so, gives all memory back, leaves a
+ * n after n: each call of this room says so, gives all memory back, leaves a
  * dataset that is the old one or the new one, and works when there is memory.
  */
 #include "dataset_read.h"
@@ -24,6 +24,8 @@ typedef struct row {
     /* What was left behind, `before` being the generation then; NULL: the call
      * changes nothing, and one dataset serves for every n. */
     void (*expect)(uint64_t before, mr_err err);
+    bool withdrawn; /* of a dataset from which samples were withdrawn */
+    bool slow;
 } row;
 
 static char *dir;
@@ -235,7 +237,8 @@ call_encode(mr_diag *diag)
     return err;
 }
 
-/* Encode, write, commit: a whole dataset in a folder of its own. */
+/* Encode, write, commit: a whole dataset in a folder of its own, and the same
+ * one as ever if nothing was said. */
 static mr_err
 call_write(mr_diag *diag)
 {
@@ -243,6 +246,9 @@ call_write(mr_diag *diag)
     mri_shard_ref mine;
     mr_err err = fuzz_set_write(into, &mine, diag);
 
+    if (err == MR_OK) {
+        assert_memory_equal(mine.id, ref.id, sizeof ref.id);
+    }
     scratch_remove(into);
     return err;
 }
@@ -300,6 +306,28 @@ call_rollback(mr_diag *diag)
 
     (void)snprintf(thing, sizeof thing, "%s@1", dir);
     return mri_dataset_rollback(&o, &report, diag);
+}
+
+static mr_err
+compact(bool purge, mr_diag *diag)
+{
+    const mri_compact_options o = {
+        .dataset = dir, .purge = purge, .workers = 1};
+    mri_compact_report report;
+
+    return mri_dataset_compact(&o, &report, diag);
+}
+
+static mr_err
+call_compact(mr_diag *diag)
+{
+    return compact(false, diag);
+}
+
+static mr_err
+call_purge(mr_diag *diag)
+{
+    return compact(true, diag);
 }
 
 /* As `withdraw` does it, without a history. */
@@ -360,21 +388,23 @@ expect_whole(uint64_t before, mr_err err)
 }
 
 static const row rows[] = {
-    {"a dataset is opened", call_open, NULL},
-    {"a shard is opened, mapped", call_shard_mapped, NULL},
-    {"a shard is opened, by pread", call_shard_read, NULL},
-    {"samples are read, mapped", call_read, NULL},
-    {"samples are read, by pread", call_read_unmapped, NULL},
-    {"the human side of a sample is read", call_meta, NULL},
-    {"a key and a uid are found", call_find, NULL},
-    {"a dataset is verified", call_verify, NULL},
-    {"two generations are compared", call_diff, NULL},
-    {"a sample is encoded", call_encode, NULL},
-    {"a dataset is written", call_write, NULL},
-    {"a dataset is salvaged", call_salvage, expect_salvaged},
-    {"a generation is committed", call_commit, expect_whole},
-    {"samples are withdrawn", call_withdraw, expect_whole},
-    {"a generation is rolled back", call_rollback, expect_whole},
+    {"a dataset is opened", call_open, NULL, false, false},
+    {"a shard is opened, mapped", call_shard_mapped, NULL, false, false},
+    {"a shard is opened, by pread", call_shard_read, NULL, false, false},
+    {"samples are read, mapped", call_read, NULL, false, false},
+    {"samples are read, by pread", call_read_unmapped, NULL, false, false},
+    {"the human side of a sample is read", call_meta, NULL, false, false},
+    {"a key and a uid are found", call_find, NULL, false, false},
+    {"a dataset is verified", call_verify, NULL, false, false},
+    {"two generations are compared", call_diff, NULL, false, false},
+    {"a sample is encoded", call_encode, NULL, false, false},
+    {"a dataset is written", call_write, NULL, false, true},
+    {"a dataset is salvaged", call_salvage, expect_salvaged, false, true},
+    {"a generation is committed", call_commit, expect_whole, false, true},
+    {"samples are withdrawn", call_withdraw, expect_whole, false, true},
+    {"a generation is rolled back", call_rollback, expect_whole, true, true},
+    {"a dataset is compacted", call_compact, expect_whole, true, true},
+    {"a dataset is purged", call_purge, expect_whole, true, true},
 };
 
 static int
@@ -395,7 +425,7 @@ setup_changed(void **state)
     mr_diag d = {0};
 
     (void)setup(state);
-    if (((const row *)*state)->call == call_rollback) {
+    if (((const row *)*state)->withdrawn) {
         assert_ok(call_withdraw(&d), &d);
     }
     return 0;
@@ -446,7 +476,9 @@ each_allocation_fails_in_turn(void **state)
     for (int once = 0; once < 2; once++) {
         bool done = false;
 
-        for (int64_t n = 0; !done; n++) {
+        /* What commits makes thousands, each slow: the first twenty one by
+         * one, then steps of a twentieth. */
+        for (int64_t n = 0; !done; n += r->slow ? 1 + n / 20 : 1) {
             if (r->expect != NULL) {
                 (void)teardown(state);
                 (void)setup_changed(state);

@@ -15,24 +15,26 @@
 
 #include <string.h>
 
-void
+bool
 mri_uid_of(uint8_t uid[MR_UID_BYTES], const char *key, const uint8_t *sha256,
            uint32_t count)
 {
     static const char label[] = "millrace-uid-1"; /* its zero byte counts */
     mri_sha256 *s = mri_sha256_begin();
-    uint8_t digest[32] = {0};
+    uint8_t digest[32];
 
-    if (s != NULL) {
-        mri_sha256_add(s, label, sizeof label);
-        mri_sha256_u64(s, strlen(key));
-        mri_sha256_add(s, key, strlen(key));
-        mri_sha256_u64(s, count);
-        mri_sha256_add(s, sha256, (size_t)count * 32);
-        mri_sha256_end(s, digest);
-        mri_sha256_free(s);
+    if (s == NULL) {
+        return false;
     }
+    mri_sha256_add(s, label, sizeof label);
+    mri_sha256_u64(s, strlen(key));
+    mri_sha256_add(s, key, strlen(key));
+    mri_sha256_u64(s, count);
+    mri_sha256_add(s, sha256, (size_t)count * 32);
+    mri_sha256_end(s, digest);
+    mri_sha256_free(s);
     memcpy(uid, digest, MR_UID_BYTES);
+    return true;
 }
 
 uint64_t
@@ -387,14 +389,13 @@ mri_label_rows(const mri_encoded *e)
 }
 
 /* What the sample looks like to a stream: its fields' hashes and its class. */
-uint64_t
-mri_content_of(const mri_encoded *e, const char *class_name)
+bool
+mri_content_take(mri_encoded *e, const char *class_name)
 {
     mri_xxh3_state *s = mri_xxh3_begin();
-    uint64_t hash;
 
     if (s == NULL) {
-        return 0;
+        return false;
     }
     for (uint32_t i = 0; i < e->grid_count; i++) {
         uint8_t raw[10];
@@ -405,9 +406,9 @@ mri_content_of(const mri_encoded *e, const char *class_name)
     }
     mri_xxh3_add(s, class_name != NULL ? class_name : "",
                  class_name != NULL ? strlen(class_name) : 0);
-    hash = mri_xxh3_end(s);
+    e->row.content = mri_xxh3_end(s);
     mri_xxh3_free(s);
-    return hash;
+    return true;
 }
 
 mr_err
@@ -424,7 +425,8 @@ mri_encode(mri_encoded **out, const mri_sample_in *sample, mr_diag *diag)
     for (uint32_t i = 0; err == MR_OK && i < e->grid_count; i++) {
         err = encode_field(e, i, sample, diag);
     }
-    if (err == MR_OK && !mri_meta_pack_fields(&e->meta, sample)) {
+    if (err == MR_OK && (!mri_meta_pack_fields(&e->meta, sample) ||
+                         !mri_content_take(e, sample->class_name))) {
         err = no_memory(diag);
     }
     if (err != MR_OK) {
@@ -435,7 +437,6 @@ mri_encode(mri_encoded **out, const mri_sample_in *sample, mr_diag *diag)
     e->row.n_grid = (uint16_t)e->grid_count;
     e->row.class_index = sample->class_index;
     e->row.group = mri_group_hash(sample->group);
-    e->row.content = mri_content_of(e, sample->class_name);
     e->row.key = mri_xxh3(sample->key, strlen(sample->key));
     *out = e;
     return MR_OK;

@@ -37,7 +37,7 @@ struct mri_encoded {
 
 /* Rows in labels. */
 size_t mri_label_rows(const mri_encoded *e);
-/* The content hash of its row; class_name may be NULL. 0: no memory. */
-uint64_t mri_content_of(const mri_encoded *e, const char *class_name);
+/* Fill the content hash of its row; class_name may be NULL. False: no memory. */
+bool mri_content_take(mri_encoded *e, const char *class_name);
 
 #endif

@@ -217,14 +217,16 @@ put_label(const work *w, mri_encoded *e, const Mri__PbMeta *pb,
     cut.row = 0;
     e->meta.len = 0;
     e->row.group = mri_group_hash(label->group);
-    e->row.content = mri_content_of(e, label->class_name);
     e->row.class_index = MR_NO_CLASS;
     for (uint32_t i = 0; i < w->r->class_count; i++) {
         if (strcmp(w->r->classes[i], label->class_name) == 0) {
             e->row.class_index = i;
         }
     }
-    return mri_pb_pack(&e->meta, &cut.base) ? MR_OK : no_memory(diag);
+    return mri_content_take(e, label->class_name) &&
+                   mri_pb_pack(&e->meta, &cut.base)
+               ? MR_OK
+               : no_memory(diag);
 }
 
 static mr_err

@@ -353,7 +353,9 @@ fill_row(const mri_body *b, mri_encoded *e, const Mri__PbMeta *pb, uint64_t at,
     e->row.n_grid = (uint16_t)e->grid_count;
     e->row.group = mri_group_hash(pb->group);
     e->row.key = mri_xxh3(pb->key, strlen(pb->key));
-    e->row.content = mri_content_of(e, pb->class_name);
+    if (!mri_content_take(e, pb->class_name)) {
+        return no_memory(diag);
+    }
     e->row.class_index = MR_NO_CLASS;
     for (uint32_t i = 0; i < b->schema->n_classes; i++) {
         if (strcmp(b->schema->classes[i], pb->class_name) == 0 &&

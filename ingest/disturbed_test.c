@@ -59,15 +59,47 @@ ingest_second(mr_diag *diag)
 }
 
 static mr_err
-withdraw(mr_diag *diag)
+withdraw_group(const char *group, mr_diag *diag)
 {
-    static const char *const groups[] = {"donor1"};
-    const mri_withdraw_options o = {.dataset = x, .groups = {groups, 1}};
+    const mri_withdraw_options o = {.dataset = x, .groups = {&group, 1}};
     mri_withdraw_report report;
     mr_err err = mri_dataset_withdraw(&o, &report, diag);
 
     mri_withdraw_report_release(&report);
     return err;
+}
+
+static mr_err
+withdraw(mr_diag *diag)
+{
+    return withdraw_group("donor1", diag);
+}
+
+static mr_err
+withdraw_another(mr_diag *diag)
+{
+    return withdraw_group("donor2", diag);
+}
+
+static mr_err
+compact_how(bool purge, mr_diag *diag)
+{
+    const mri_compact_options o = {.dataset = x, .purge = purge, .workers = 1};
+    mri_compact_report report;
+
+    return mri_dataset_compact(&o, &report, diag);
+}
+
+static mr_err
+compact(mr_diag *diag)
+{
+    return compact_how(false, diag);
+}
+
+static mr_err
+purge(mr_diag *diag)
+{
+    return compact_how(true, diag);
 }
 
 static mr_err
@@ -90,6 +122,10 @@ static const struct {
     {"ingest of more", ingest_second},
     {"withdraw", withdraw},
     {"rollback", roll_back},
+    {"withdraw after rollback", withdraw},
+    {"compact", compact},
+    {"withdraw after compact", withdraw_another},
+    {"purge", purge},
 };
 enum { ACTS = sizeof acts / sizeof *acts };
 

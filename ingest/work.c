@@ -174,9 +174,10 @@ encode_image(job *j, const char *key, const mri_image *image)
     for (uint32_t i = 0; i < item->file_count; i++) {
         memcpy(hashes + (size_t)i * 32, j->files[i].sha256, 32);
     }
-    mri_uid_of(s.uid, key, hashes, item->file_count);
+    err = mri_uid_of(s.uid, key, hashes, item->file_count)
+              ? field_of(&field, image, &j->why)
+              : no_memory(&j->why);
     mri_free(hashes);
-    err = field_of(&field, image, &j->why);
     if (err != MR_OK) {
         return err;
     }

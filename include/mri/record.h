@@ -92,8 +92,8 @@ typedef struct mri_schema {
 } mri_schema;
 
 /* uid of a sample: settled by its key and the SHA-256 of its image sources,
- * count * 32 bytes, in field and channel order. */
-void mri_uid_of(uint8_t uid[MR_UID_BYTES], const char *key,
+ * count * 32 bytes, in field and channel order. False: no memory. */
+bool mri_uid_of(uint8_t uid[MR_UID_BYTES], const char *key,
                 const uint8_t *sha256, uint32_t count);
 /* The hash under which a group's name stands in rows; 0 for "". */
 uint64_t mri_group_hash(const char *group);

@@ -18,6 +18,15 @@ touch "$notes"
 # A count of strace is one thread's and one call's. All calls that change the
 # dataset are the main thread's, so that the n-th one is always the same.
 changing='openat pwrite64 write ftruncate fsync link rename unlink mkdir rmdir'
+# What can be refused besides, though it changes nothing.
+reading=mmap
+errors_of() { # CALL
+    case $1 in
+    openat) echo ENOSPC EIO EINTR EMFILE ;;
+    mmap) echo ENOMEM ;;
+    *) echo ENOSPC EIO EINTR ;;
+    esac
+}
 command -v strace >/dev/null || skip "strace is not installed"
 strace -f -qq -o trace -e trace=none true 2>log ||
     skip "tracing is not permitted here: $(head -n 1 log)"
@@ -117,13 +126,45 @@ one() { # CALL N HOW STRACE'S WORD
         fail "$what: exit $code"
         ;;
     esac
+    goes_on
+    echo "$what: $outcome" >>"$notes"
+}
+goes_on() {
     whole "$what" x.mr
     act "$generation" x.mr >out 2>&1 || {
         cat out
         fail "$what: does not go on"
     }
     same "$what" "$generation.mr" x.mr
-    echo "$what: $outcome" >>"$notes"
+}
+# Under a limit of the system that is raised until it is of no matter: files of
+# so many KiB, where the write that reaches it comes back short, or so many
+# descriptors. False: of no matter.
+under() { # OPTION OF ULIMIT, VALUE, NAME
+    what="$generation generation, at most $2 $3"
+    last=$(grep -F "$what:" "$notes" || :)
+    if [ -z "$last" ]; then
+        begin x.mr
+        code=0
+        (
+            trap '' XFSZ
+            ulimit "$1" "$2"
+            act "$generation" x.mr
+        ) >out 2>&1 || code=$?
+        case $code in
+        0) last="$what: enough" ;;
+        [1-9]) last="$what: limited" ;;
+        *)
+            cat out
+            fail "$what: exit $code"
+            ;;
+        esac
+        [ "$code" = 0 ] || grep -q 'E0[0-9]*' out ||
+            fail "$what: no error with a number"
+        goes_on
+        echo "$last" >>"$notes"
+    fi
+    [ "$last" = "$what: limited" ]
 }
 
 before=
@@ -132,11 +173,11 @@ for generation in first second third fourth fifth sixth; do
     act "$generation" "$generation.mr" >/dev/null
     begin x.mr
     act "$generation" x.mr strace -f -y -qq -o trace \
-        -e trace="$(echo "$changing" | tr ' ' ,)" >/dev/null
+        -e trace="$(echo "$changing $reading" | tr ' ' ,)" >/dev/null
     same "traced" "$generation.mr" x.mr
     main=$(awk '{ print $1; exit }' trace)
     at=0
-    for call in $changing; do
+    for call in $changing $reading; do
         counts=$(calls_of "$call")
         n=${counts#* }
         [ "$n" != 0 ] || continue
@@ -144,11 +185,19 @@ for generation in first second third fourth fifth sixth; do
             at=$((at + 1))
             n=$((n + 1))
             [ $((at % step)) = 0 ] || continue
-            one "$call" $((n - 1)) KILL signal=KILL
-            for error in ENOSPC EIO EINTR; do
+            [ "$call" = mmap ] || one "$call" $((n - 1)) KILL signal=KILL
+            for error in $(errors_of "$call"); do
                 one "$call" $((n - 1)) $error error=$error
             done
         done
+    done
+    blocks=8 # of 512 bytes
+    while under -f "$blocks" "blocks a file"; do
+        blocks=$((blocks + 8 * step))
+    done
+    files=4
+    while under -n "$files" descriptors; do
+        files=$((files + 1))
     done
     before=$generation
 done
@@ -164,8 +213,9 @@ echo '| at each call that changes files, one thread | ingest | ingest more' \
     '| withdraw | rollback | relabel | compact | not as a calm one |'
 echo '|---|---|---|---|---|---|---|---|'
 row "killed" killed
-row "ENOSPC, EIO, EINTR: a numbered error, exit 1 to 9" refused
+row "ENOSPC, EIO, EINTR, EMFILE, ENOMEM: a numbered error, exit 1 to 9" refused
 row "the same: tried again or of no matter, exit 0" borne
+row "files of at most 4, 8, 12 ... KiB, 4, 5, 6 ... descriptors" limited
 
 generation=first
 # At random moments, with eight threads; every second one twice.

@@ -8,6 +8,7 @@
 
 #include <mri/bytes.h>
 #include <mri/dataset.h>
+#include <mri/error.h>
 #include <mri/file.h>
 
 #include <fcntl.h>
@@ -97,8 +98,9 @@ fuzz_set_add(mri_shard_writer *w, unsigned i, mr_diag *diag)
     }
     (void)snprintf(key, sizeof key, "sample%u", i);
     (void)snprintf(group, sizeof group, "donor%u", i / 2);
-    mri_uid_of(in.uid, key, from.sha256, 1);
-    err = mri_encode(&e, &in, diag);
+    err = mri_uid_of(in.uid, key, from.sha256, 1)
+              ? mri_encode(&e, &in, diag)
+              : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     if (err == MR_OK) {
         err = mri_shard_add(w, e, diag);
     }
