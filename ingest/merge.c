@@ -51,6 +51,7 @@ typedef struct merge {
     uint64_t withdrawn_count;
     const char **fields, **classes;
     mri_field_kind *kinds;
+    mri_field_level *levels;
     uint32_t field_count, class_count;
 } merge;
 
@@ -284,6 +285,7 @@ add_field(merge *m, uint32_t from, uint32_t field, mr_diag *diag)
     mri_field_kind kind = mri_dataset_field_kind(m->sets[from], field);
     const char **fields;
     mri_field_kind *kinds;
+    mri_field_level *levels;
 
     for (uint32_t i = 0; i < m->field_count; i++) {
         if (strcmp(m->fields[i], name) == 0) {
@@ -299,12 +301,35 @@ add_field(merge *m, uint32_t from, uint32_t field, mr_diag *diag)
     m->fields = fields != NULL ? fields : m->fields;
     kinds = mri_resize(m->kinds, (size_t)m->field_count + 1, sizeof *m->kinds);
     m->kinds = kinds != NULL ? kinds : m->kinds;
-    if (fields == NULL || kinds == NULL) {
+    levels =
+        mri_resize(m->levels, (size_t)m->field_count + 1, sizeof *m->levels);
+    m->levels = levels != NULL ? levels : m->levels;
+    if (fields == NULL || kinds == NULL || levels == NULL) {
         return no_memory(diag);
     }
+    mri_dataset_field_level(m->sets[from], field, &levels[m->field_count]);
     m->fields[m->field_count] = name;
     m->kinds[m->field_count++] = kind;
     return MR_OK;
+}
+
+/* Levels name fields by their place, and that may be another here. */
+static void
+place_levels(merge *m, uint32_t from, uint32_t first)
+{
+    for (uint32_t i = first; i < m->field_count; i++) {
+        mri_field_level *level = &m->levels[i];
+        uint32_t k = 0;
+
+        if (level->of == MRI_NO_FIELD) {
+            continue;
+        }
+        while (strcmp(m->fields[k],
+                      mr_dataset_field_name(m->sets[from], level->of)) != 0) {
+            k++; /* all fields of the dataset are there */
+        }
+        level->of = k;
+    }
 }
 
 static mr_err
@@ -326,10 +351,14 @@ static mr_err
 add_names(merge *m, uint32_t from, mr_diag *diag)
 {
     const mr_dataset *ds = m->sets[from];
+    uint32_t first = m->field_count;
     mr_err err = check_splits(m, from, diag);
 
     for (uint32_t i = 0; err == MR_OK && i < mr_dataset_fields(ds); i++) {
         err = add_field(m, from, i, diag);
+    }
+    if (err == MR_OK) {
+        place_levels(m, from, first);
     }
     for (uint32_t i = 0; err == MR_OK && i < mr_dataset_classes(ds); i++) {
         err = add_class(m, mr_dataset_class_name(ds, i), diag);
@@ -594,6 +623,7 @@ commit(merge *m, mr_diag *diag)
     mri_schema schema = {.field_count = m->field_count,
                          .field_names = m->fields,
                          .field_kinds = m->kinds,
+                         .field_levels = m->levels,
                          .class_count = m->class_count,
                          .classes = m->classes};
     mri_commit c = {.dir = m->o->output,
@@ -705,5 +735,6 @@ mri_merge(const char *const *sources, size_t count,
     mri_free((void *)m.fields);
     mri_free((void *)m.classes);
     mri_free(m.kinds);
+    mri_free(m.levels);
     return err;
 }

@@ -34,6 +34,15 @@ else
     echo "not compared byte by byte, other libraries: $(cat now/made_with)"
 fi
 
+# Copies: shards that become part of another dataset are linked.
+cp -r "$here/v1/kinds.mr" "$here/v1/history.mr" .
+"$MILLRACE" ingest kinds.mr history.mr -o merged.mr -q >/dev/null ||
+    fail "golden datasets cannot be merged"
+"$MILLRACE" inspect merged.mr --json |
+    grep -q '"level_of":"image","downsample":\[1,2,2\]' ||
+    fail "the levels were lost in the merge"
+"$MILLRACE" verify merged.mr || fail "the merged dataset is not sound"
+
 python=${PYTHON:-python3}
 if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' \
     >/dev/null 2>&1; then
