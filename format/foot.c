@@ -242,30 +242,58 @@ mri_foot_release(mri_foot *foot)
 static void
 ask_page(const mri_foot *foot, uint32_t page)
 {
-    if (foot->file != NULL && foot->file->map != NULL) {
-        mri_object_want(foot->file, foot->off + (uint64_t)page * MRI_FOOT_PAGE,
+    if (foot->window != NULL && mri_window_whole(foot->window)) {
+        mri_object_want(foot->window->o,
+                        foot->off + (uint64_t)page * MRI_FOOT_PAGE,
                         page_bytes(foot->len, page));
     }
 }
 
-/* Two threads may both check a page; both come to the same answer. */
 static mr_err
-check_page(const mri_foot *foot, uint32_t page, mr_diag *diag)
+prove_page(const mri_foot *foot, uint32_t page, mr_diag *diag)
 {
     const uint8_t *p = foot->base + (size_t)page * MRI_FOOT_PAGE;
 
-    if (atomic_load_explicit(&foot->page_ok[page], memory_order_relaxed)) {
-        return MR_OK;
-    }
-    ask_page(foot, page);
     if (mri_xxh3(p, page_bytes(foot->len, page)) !=
         mri_get64(foot->hashes + (size_t)page * 8)) {
         return mri_fail(diag, MRI_E_CHECKSUM,
                         foot->off + (uint64_t)page * MRI_FOOT_PAGE,
                         "page %u of the foot fails its checksum", page);
     }
-    atomic_store_explicit(&foot->page_ok[page], 1, memory_order_relaxed);
+    atomic_store_explicit(&foot->page_ok[page], 1, memory_order_release);
     return MR_OK;
+}
+
+/* Into memory that others may look at: one thread, and only once. */
+static mr_err
+fetch_page(const mri_foot *foot, uint32_t page, mr_diag *diag)
+{
+    mr_err err = MR_OK;
+
+    pthread_mutex_lock(&foot->window->lock);
+    if (!atomic_load_explicit(&foot->page_ok[page], memory_order_acquire)) {
+        err = mri_window_read(foot->window, (uint64_t)page * MRI_FOOT_PAGE,
+                              page_bytes(foot->len, page), diag);
+        if (err == MR_OK) {
+            err = prove_page(foot, page, diag);
+        }
+    }
+    pthread_mutex_unlock(&foot->window->lock);
+    return err;
+}
+
+/* In a mapping two threads may both prove a page, and find the same. */
+static mr_err
+check_page(const mri_foot *foot, uint32_t page, mr_diag *diag)
+{
+    if (atomic_load_explicit(&foot->page_ok[page], memory_order_acquire)) {
+        return MR_OK;
+    }
+    if (!mri_window_whole(foot->window)) {
+        return fetch_page(foot, page, diag);
+    }
+    ask_page(foot, page);
+    return prove_page(foot, page, diag);
 }
 
 static mr_err

@@ -12,7 +12,7 @@
 
 #include "rows.h"
 
-#include "object.h"
+#include "window.h"
 
 #include <mri/bytes.h>
 
@@ -55,10 +55,10 @@ bool mri_foot_build(mri_bytes *foot, mri_tail *tail, uint64_t foot_off,
                     const mri_table_in *tables, size_t count);
 
 typedef struct mri_foot {
-    const uint8_t *base;    /* foot_len bytes, mapped or loaded */
-    const mri_object *file; /* to be asked for pages ahead; or NULL */
-    uint64_t off;           /* in the file, for errors */
-    uint64_t len;           /* without the page hashes */
+    const uint8_t *base; /* foot_len bytes, mapped or loaded */
+    mri_window *window;  /* what base is in, or NULL: all of it is there */
+    uint64_t off;        /* in the file, for errors */
+    uint64_t len;        /* without the page hashes */
     uint32_t pages;
     const uint8_t *hashes;
     _Atomic uint8_t *page_ok; /* [pages] */

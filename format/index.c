@@ -120,6 +120,12 @@ check_head(mri_index *x, const uint8_t hash[16], mr_diag *diag)
     uint8_t got[16];
     mr_err err;
 
+    if (x->file.size >= MRI_INDEX_HEAD) {
+        err = mri_window_read(&x->window, 0, MRI_INDEX_HEAD, diag);
+        if (err != MR_OK) {
+            return err;
+        }
+    }
     if (x->file.size < MRI_INDEX_HEAD || memcmp(head, magic, 8) != 0 ||
         mri_get32(head + 60) != mri_crc32c(0, head, 60)) {
         return damaged(diag, 0, "the head of the index is damaged");
@@ -139,6 +145,11 @@ check_head(mri_index *x, const uint8_t hash[16], mr_diag *diag)
         return damaged(diag, 16, "the sizes in the index do not agree");
     }
     x->hashes = x->base + MRI_INDEX_HEAD + x->body_len;
+    err = mri_window_read(&x->window, MRI_INDEX_HEAD + x->body_len,
+                          (uint64_t)x->pages * 8, diag);
+    if (err != MR_OK) {
+        return err;
+    }
     if (!hash_of(got, head, x->hashes, (size_t)x->pages * 8)) {
         return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     }
@@ -161,24 +172,54 @@ ask_page(const mri_index *x, uint64_t page)
 }
 
 static mr_err
-check_page(const mri_index *x, uint64_t page, mr_diag *diag)
+prove_page(const mri_index *x, uint64_t page, mr_diag *diag)
 {
     const uint8_t *p = x->base + MRI_INDEX_HEAD + page * PAGE;
+    mr_err err;
 
-    if (atomic_load_explicit(&x->page_ok[page], memory_order_relaxed)) {
+    if (mri_xxh3(p, page_bytes(x->body_len, page)) ==
+        mri_get64(x->hashes + page * 8)) {
+        atomic_store_explicit(&x->page_ok[page], 1, memory_order_release);
         return MR_OK;
     }
-    ask_page(x, page);
-    if (mri_xxh3(p, page_bytes(x->body_len, page)) !=
-        mri_get64(x->hashes + page * 8)) {
-        mr_err err = mri_fail(diag, MRI_E_INDEX, MRI_INDEX_HEAD + page * PAGE,
-                              "page %llu of the index fails its checksum",
-                              (unsigned long long)page);
-        mri_diag_in(diag, x->file.path);
-        return err;
+    err = mri_fail(diag, MRI_E_INDEX, MRI_INDEX_HEAD + page * PAGE,
+                   "page %llu of the index fails its checksum",
+                   (unsigned long long)page);
+    mri_diag_in(diag, x->file.path);
+    return err;
+}
+
+/* Into memory that others may look at: one thread, and only once. */
+static mr_err
+fetch_page(const mri_index *x, uint64_t page, mr_diag *diag)
+{
+    mri_window *w = (mri_window *)(uintptr_t)&x->window;
+    mr_err err = MR_OK;
+
+    pthread_mutex_lock(&w->lock);
+    if (!atomic_load_explicit(&x->page_ok[page], memory_order_acquire)) {
+        err = mri_window_read(w, MRI_INDEX_HEAD + page * PAGE,
+                              page_bytes(x->body_len, page), diag);
+        if (err == MR_OK) {
+            err = prove_page(x, page, diag);
+        }
     }
-    atomic_store_explicit(&x->page_ok[page], 1, memory_order_relaxed);
-    return MR_OK;
+    pthread_mutex_unlock(&w->lock);
+    return err;
+}
+
+/* In a mapping two threads may both prove a page, and find the same. */
+static mr_err
+check_page(const mri_index *x, uint64_t page, mr_diag *diag)
+{
+    if (atomic_load_explicit(&x->page_ok[page], memory_order_acquire)) {
+        return MR_OK;
+    }
+    if (!mri_window_whole(&x->window)) {
+        return fetch_page(x, page, diag);
+    }
+    ask_page(x, page);
+    return prove_page(x, page, diag);
 }
 
 /* `bytes` bytes at `off` of the body, checked. */
@@ -238,7 +279,8 @@ mri_index_open(mri_index *x, const mri_store *store, const char *name,
     if (err != MR_OK) {
         return err;
     }
-    err = mri_object_view(&x->file, 0, x->file.size, &x->room, &x->base, diag);
+    err = mri_window_open(&x->window, &x->file, 0, x->file.size, diag);
+    x->base = x->window.base;
     if (err == MR_OK) {
         err = check_head(x, hash, diag);
     }
@@ -262,7 +304,7 @@ void
 mri_index_close(mri_index *x)
 {
     mri_free((void *)(uintptr_t)x->page_ok);
-    mri_bytes_release(&x->room);
+    mri_window_close(&x->window);
     mri_object_close(&x->file);
     *x = (mri_index){.file = {.fd = -1}};
 }
@@ -301,9 +343,10 @@ mri_index_at(const mri_index *x, uint64_t rank, mri_index_entry *out,
 const uint8_t *
 mri_index_peek(const mri_index *x, uint64_t rank)
 {
-    return rank < x->count ? x->base + MRI_INDEX_HEAD + x->entries_off +
-                                 rank * MRI_INDEX_ENTRY
-                           : NULL;
+    return rank < x->count && x->file.map != NULL
+               ? x->base + MRI_INDEX_HEAD + x->entries_off +
+                     rank * MRI_INDEX_ENTRY
+               : NULL;
 }
 
 void

@@ -7,6 +7,8 @@
 #ifndef MRI_INDEX_H
 #define MRI_INDEX_H
 
+#include "window.h"
+
 #include "object.h"
 
 #include <millrace/dataset.h>
@@ -35,7 +37,7 @@ bool mri_index_build(mri_bytes *out, uint8_t hash[16], const mri_index_in *in);
 
 typedef struct mri_index {
     mri_object file;
-    mri_bytes room; /* the file, where it is not mapped */
+    mri_window window; /* on all of the file */
     const uint8_t *base;
     uint64_t count, body_len, entries_off;
     uint32_t splits, pages;
@@ -53,7 +55,8 @@ void mri_index_close(mri_index *x); /* zeroed: accepted */
 
 MR_USE_RESULT mr_err mri_index_at(const mri_index *x, uint64_t rank,
                                   mri_index_entry *out, mr_diag *diag);
-/* The entry of a rank where it lies, not proven; NULL beyond the last. */
+/* The entry of a rank where it lies, not proven; NULL beyond the last, and if
+ * the index is not mapped. */
 const uint8_t *mri_index_peek(const mri_index *x, uint64_t rank);
 /* Ask the file for the page of that entry, if it was not seen yet. */
 void mri_index_want(const mri_index *x, uint64_t rank);

@@ -62,7 +62,9 @@ visit(const mri_index *x)
         if (!fuzz_ok(mri_index_at(x, i, &e, &diag), &diag)) {
             continue;
         }
-        fuzz_touch(mri_index_peek(x, i), MRI_INDEX_ENTRY);
+        if (mri_index_peek(x, i) != NULL) { /* mapped */
+            fuzz_touch(mri_index_peek(x, i), MRI_INDEX_ENTRY);
+        }
         if (fuzz_ok(mri_index_find(x, e.uid, &rank, &diag), &diag)) {
             hold(rank < x->count);
         }

@@ -76,17 +76,29 @@ mri_object_close(mri_object *o)
 }
 
 mr_err
-mri_object_view(const mri_object *o, uint64_t at, uint64_t bytes,
-                mri_bytes *room, const uint8_t **p, mr_diag *diag)
+mri_object_holds(const mri_object *o, uint64_t at, uint64_t bytes,
+                 mr_diag *diag)
 {
     mr_err err;
 
-    if (at > o->size || bytes > o->size - at) {
-        err = mri_fail(diag, MRI_E_SHARD_SHORT, o->size,
-                       "incomplete: %llu bytes are there, %llu are needed",
-                       (unsigned long long)o->size,
-                       (unsigned long long)(at + bytes));
-        mri_diag_in(diag, o->path);
+    if (at <= o->size && bytes <= o->size - at) {
+        return MR_OK;
+    }
+    err =
+        mri_fail(diag, MRI_E_SHARD_SHORT, o->size,
+                 "incomplete: %llu bytes are there, %llu are needed",
+                 (unsigned long long)o->size, (unsigned long long)(at + bytes));
+    mri_diag_in(diag, o->path);
+    return err;
+}
+
+mr_err
+mri_object_view(const mri_object *o, uint64_t at, uint64_t bytes,
+                mri_bytes *room, const uint8_t **p, mr_diag *diag)
+{
+    mr_err err = mri_object_holds(o, at, bytes, diag);
+
+    if (err != MR_OK) {
         return err;
     }
     if (o->map != NULL) {

@@ -38,6 +38,9 @@ MR_USE_RESULT mr_err mri_object_open(mri_object *o, const char *path,
 MR_USE_RESULT mr_err mri_object_load(mri_object *o, mr_diag *diag);
 void mri_object_close(mri_object *o); /* zeroed or closed: accepted */
 
+/* errors  MR_ECORRUPT  the object has no `bytes` bytes at `at` */
+MR_USE_RESULT mr_err mri_object_holds(const mri_object *o, uint64_t at,
+                                      uint64_t bytes, mr_diag *diag);
 /*
  * `bytes` bytes at `at`: in the mapping, or read into `room` (whose content
  * is replaced). Holds until room is used again or the object is closed.

@@ -90,6 +90,31 @@ read_head(mri_shard *s, mr_diag *diag)
     return err;
 }
 
+/* What is checked of a foot when it is opened: its table of contents and the
+ * hashes of its pages. Sizes that do not agree are refused there. */
+static mr_err
+open_foot(mri_shard *s, mr_diag *diag)
+{
+    uint64_t hashes = (uint64_t)s->tail.pages * 8, len = s->tail.foot_len;
+    uint64_t toc = (uint64_t)s->tail.toc_rows * MRI_TOC_ROW;
+    mri_window *w = &s->foot_window;
+    mr_err err = mri_window_open(w, &s->file, s->tail.foot_off, len, diag);
+
+    if (err == MR_OK && toc <= len) {
+        err = mri_window_read(w, 0, toc, diag);
+    }
+    if (err == MR_OK && hashes <= len) {
+        err = mri_window_read(w, len - hashes, hashes, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_foot_open(&s->foot, &s->tail, w->base, diag);
+    }
+    if (err == MR_OK) {
+        s->foot.window = w;
+    }
+    return err;
+}
+
 static mr_err
 open_parts(mri_shard *s, const mri_shard_ref *expect, mr_diag *diag)
 {
@@ -112,14 +137,7 @@ open_parts(mri_shard *s, const mri_shard_ref *expect, mr_diag *diag)
         err = check_identity(s, expect, diag);
     }
     if (err == MR_OK) {
-        err = mri_object_view(&s->file, s->tail.foot_off, s->tail.foot_len,
-                              &s->foot_room, &p, diag);
-    }
-    if (err == MR_OK) {
-        err = mri_foot_open(&s->foot, &s->tail, p, diag);
-    }
-    if (err == MR_OK) {
-        s->foot.file = &s->file;
+        err = open_foot(s, diag);
     }
     if (err == MR_OK) {
         err = mri_foot_table(&s->foot, MRI_TABLE_SCHEMA, &p, &bytes, diag);
@@ -192,7 +210,7 @@ mri_shard_close(mri_shard *s)
     }
     mri_schema_unpacked_free(s->schema);
     mri_foot_release(&s->foot);
-    mri_bytes_release(&s->foot_room);
+    mri_window_close(&s->foot_window);
     mri_object_close(&s->file);
     mri_free(s);
 }

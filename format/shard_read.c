@@ -96,6 +96,9 @@ foresee_frame(const uint8_t *p, uint64_t bytes)
 void
 mri_shard_foresee_rows(const mri_shard *s, uint32_t sample)
 {
+    if (s->file.map == NULL) {
+        return; /* a page may just be read into its place */
+    }
     foresee_row(&s->foot, MRI_TABLE_SAMPLES, sample);
     foresee_row(&s->foot, MRI_TABLE_GRIDS, sample);
     foresee_row(&s->foot, MRI_TABLE_CHUNKS, sample);

@@ -20,7 +20,7 @@ struct mri_shard {
     uint8_t plan_tag[16];
     mri_tail tail;
     mri_foot foot;
-    mri_bytes foot_room; /* the foot, where the file is not mapped */
+    mri_window foot_window;
     Mri__PbSchema *schema;
 };
 
