@@ -270,6 +270,32 @@ show_image(const mri_inspect *in, mri_json *j, mr_diag *diag)
     return err;
 }
 
+/* A file that means something only beside the others of its dataset. */
+static mr_err
+part_of_dataset(const char *what, mr_diag *diag)
+{
+    return mri_fail(diag, MRI_E_USAGE, MR_NOWHERE,
+                    "this is %s of a dataset; name the folder that it lies in",
+                    what);
+}
+
+static mr_err
+show(const mri_inspect *in, const uint8_t head[16], uint64_t size, mri_json *j,
+     mr_diag *diag)
+{
+    if (memcmp(head + 1, "MRS", 3) == 0) {
+        return show_shard(in, j, diag);
+    }
+    if (memcmp(head, "\x89MRM", 4) == 0) {
+        return part_of_dataset("the manifest", diag);
+    }
+    if (memcmp(head, "\x89MRI", 4) == 0) {
+        return part_of_dataset("the index", diag);
+    }
+    return head[8] == '{' && mri_get64(head) < size ? show_tensors(in, j, diag)
+                                                    : show_image(in, j, diag);
+}
+
 /* By content: a shard's magic, a safetensors header, else an image. */
 mr_err
 mri_inspect_file(const mri_inspect *in, mr_diag *diag)
@@ -292,13 +318,7 @@ mri_inspect_file(const mri_inspect *in, mr_diag *diag)
     if (err != MR_OK) {
         return err;
     }
-    if (memcmp(head + 1, "MRS", 3) == 0) {
-        err = show_shard(in, &j, diag);
-    } else if (head[8] == '{' && mri_get64(head) < size) {
-        err = show_tensors(in, &j, diag);
-    } else {
-        err = show_image(in, &j, diag);
-    }
+    err = show(in, head, size, &j, diag);
     if (err == MR_OK && in->cli->json) {
         err = mri_cli_json(&j, diag);
     }

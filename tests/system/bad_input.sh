@@ -137,6 +137,10 @@ bad 2 E0103 "--max-bad cannot be 'all'" ingest good -o new.mr --max-bad all
 bad 2 E0103 "--memory cannot be '12Q'" serve good.mr --memory 12Q
 bad 2 E0324 "generation 7 does not exist" inspect good.mr@7
 bad 2 E0326 "no sample 'nobody'" inspect good.mr --sample nobody
+bad 2 E0101 "the manifest of a dataset; name the folder" \
+    inspect good.mr/manifest.000001.pb
+bad 2 E0101 "the index of a dataset; name the folder" \
+    inspect good.mr/index.000001.mri
 bad 2 E0101 "inspect needs 2 arguments" inspect --diff good.mr
 bad 2 E0101 "--diff goes with" inspect --diff good.mr good.mr --samples
 bad 2 E0101 "--all is for --diff" inspect good.mr --all
