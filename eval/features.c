@@ -4,6 +4,7 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
+#include <mri/selection.h>
 
 #include <assert.h>
 #include <jansson.h>
@@ -72,27 +73,17 @@ mri_group_name_of(const mri_feature_table *t, uint64_t group)
 }
 
 mr_err
-mri_feature_split(const mri_feature_table *t, const char *name, uint8_t *split,
-                  mr_diag *diag)
+mri_feature_splits(const mri_feature_table *t, const char *name,
+                   bool chosen[MRI_NO_SPLIT + 1], mr_diag *diag)
 {
-    mri_bytes known = {0};
-    mr_err err;
+    bool all = strcmp(name, "all") == 0;
 
-    for (uint32_t i = 0; i < t->split_count; i++) {
-        if (strcmp(t->splits[i], name) == 0) {
-            *split = (uint8_t)i;
-            return MR_OK;
-        }
+    for (unsigned i = 0; i <= MRI_NO_SPLIT; i++) {
+        chosen[i] = all;
     }
-    for (uint32_t i = 0; i < t->split_count; i++) {
-        (void)mri_bytes_text(&known, "%s%.60s", i > 0 ? ", " : "",
-                             t->splits[i]);
-    }
-    err = mri_fail(diag, MRI_E_SPLIT, MR_NOWHERE,
-                   "no split '%.60s'; there are: %.300s", name,
-                   known.len != 0 ? (const char *)known.data : "none");
-    mri_bytes_release(&known);
-    return err;
+    return all ? MR_OK
+               : mri_splits_named(name, t->splits, t->split_count, chosen,
+                                  diag);
 }
 
 /* ------------------------------------------------------------------ checks */

@@ -22,7 +22,7 @@ typedef struct maker {
     bool random;
     uint64_t seed; /* if random */
     mr_dataset *ds;
-    uint32_t split;
+    mri_selection split;
     char *source; /* the generation that was opened, by number */
     char *pipeline;
     mr_stream *stream;
@@ -88,7 +88,7 @@ open_source(maker *m, mr_diag *diag)
     }
     err = mr_dataset_open(&m->ds, m->o->source, diag);
     if (err == MR_OK) {
-        err = mr_dataset_split_find(m->ds, m->o->split, &m->split, diag);
+        err = mri_selection_open(&m->split, m->ds, m->o->split, diag);
     }
     if (err != MR_OK) {
         return err;
@@ -242,7 +242,7 @@ open_all(maker *m, mr_diag *diag)
     }
     if (err == MR_OK) {
         err =
-            features_rows_open(&m->rows, m->f, m->ds, m->split,
+            features_rows_open(&m->rows, m->f, &m->split,
                                mri_weights_info_of(m->weights)->vit.dim, diag);
     }
     return err;
@@ -252,6 +252,7 @@ static void
 release(maker *m)
 {
     features_rows_release(&m->rows);
+    mri_selection_release(&m->split);
     mri_encoder_close(m->encoder);
     mr_stream_close(m->stream);
     mr_dataset_close(m->ds);
@@ -324,7 +325,7 @@ set_origin(maker *m, mr_diag *diag)
     from->hash = features_keep(m->f, mri_strdup(mri_weights_hash(m->weights)));
     from->arch = features_keep(m->f, mri_strdup(info->arch));
     from->branch = features_keep(m->f, mri_strdup(m->o->branch));
-    from->split = features_keep(m->f, mri_strdup(m->o->split));
+    from->split = features_keep(m->f, mri_strdup(m->split.name));
     from->seed = m->random ? m->seed : info->seed;
     from->step = m->random ? 0 : info->step;
     from->generation = mr_dataset_generation(m->ds);

@@ -15,13 +15,13 @@ no_memory(mr_diag *diag)
 }
 
 mr_err
-features_rows_open(features_rows *r, mri_features *f, const mr_dataset *ds,
-                   uint32_t split, uint32_t dim, mr_diag *diag)
+features_rows_open(features_rows *r, mri_features *f,
+                   const mri_selection *split, uint32_t dim, mr_diag *diag)
 {
-    uint64_t n = mr_dataset_split_count(ds, split), values;
+    uint64_t n = split->count, values;
 
     *r = (features_rows){
-        .f = f, .ds = ds, .split = split, .dim = dim, .rows = n};
+        .f = f, .ds = split->ds, .split = split, .dim = dim, .rows = n};
     if (n >= UINT32_MAX || !mri_mul(n, dim, &values)) {
         return mri_fail(diag, MRI_E_TOO_LARGE, MR_NOWHERE,
                         "%llu samples are more than a table can hold",
@@ -76,7 +76,7 @@ fill_row(features_rows *r, uint64_t row, const uint8_t *uid, mr_diag *diag)
     uint32_t split = MR_ALL_SAMPLES;
     uint64_t rank;
     mr_sample s;
-    mr_err err = mr_dataset_split_at(r->ds, r->split, row, &rank, diag);
+    mr_err err = mri_selection_at(r->split, row, &rank, diag);
 
     if (err == MR_OK) {
         err = mr_dataset_sample(r->ds, rank, &s, diag);

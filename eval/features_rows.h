@@ -5,12 +5,13 @@
 
 #include "features_own.h"
 
-#include <mri/dataset.h>
+#include <mri/selection.h>
 
 typedef struct features_rows {
     mri_features *f; /* owns the columns */
     const mr_dataset *ds;
-    uint32_t split, dim;
+    const mri_selection *split;
+    uint32_t dim;
     uint64_t rows, done;
     float *features;
     uint8_t *uid, *split_of;
@@ -21,9 +22,9 @@ typedef struct features_rows {
     uint64_t *group_at;    /* [rows] in group_texts */
 } features_rows;
 
-/* Columns for all samples of a split. Release it in any case. */
+/* Columns for all samples of a split, which must outlive r. Release it in any case. */
 MR_USE_RESULT mr_err features_rows_open(features_rows *r, mri_features *f,
-                                        const mr_dataset *ds, uint32_t split,
+                                        const mri_selection *split,
                                         uint32_t dim, mr_diag *diag);
 void features_rows_release(features_rows *r);
 

@@ -573,19 +573,23 @@ static void
 names_are_found(void **state)
 {
     mri_feature_table t = some_table();
-    uint8_t found = 7;
+    bool found[MRI_NO_SPLIT + 1];
     mr_diag d = {0};
 
     (void)state;
     assert_string_equal(mri_group_name_of(&t, 9), "donor9");
     assert_string_equal(mri_group_name_of(&t, UINT64_MAX), "last");
     assert_null(mri_group_name_of(&t, 0));
-    assert_ok(mri_feature_split(&t, "test", &found, &d), &d);
-    assert_int_equal(found, 1);
-    assert_fails(mri_feature_split(&t, "val", &found, &d), MR_EARG);
-    assert_non_null(strstr(d.text, "train, test"));
+    assert_ok(mri_feature_splits(&t, "test", found, &d), &d);
+    assert_true(!found[0] && found[1] && !found[MRI_NO_SPLIT]);
+    assert_ok(mri_feature_splits(&t, "!test", found, &d), &d);
+    assert_true(found[0] && !found[1] && !found[MRI_NO_SPLIT]);
+    assert_ok(mri_feature_splits(&t, "all", found, &d), &d);
+    assert_true(found[0] && found[1] && found[MRI_NO_SPLIT]);
+    assert_fails(mri_feature_splits(&t, "val", found, &d), MR_EARG);
+    assert_non_null(strstr(d.text, "all, train, test"));
     t.split_count = t.group_count = 0;
-    assert_fails(mri_feature_split(&t, "test", &found, &d), MR_EARG);
+    assert_fails(mri_feature_splits(&t, "test", found, &d), MR_EARG);
     assert_null(mri_group_name_of(&t, 9));
 }
 

@@ -19,6 +19,7 @@ typedef struct side {
     uint32_t *rows;
     uint64_t count;
     uint64_t unlabelled;
+    bool chosen[MRI_NO_SPLIT + 1];
 } side;
 
 typedef struct trial {
@@ -52,8 +53,7 @@ static mr_err
 choose_side(side *s, const mri_feature_table *t, const char *name,
             mr_diag *diag)
 {
-    uint8_t split;
-    mr_err err = mri_feature_split(t, name, &split, diag);
+    mr_err err = mri_feature_splits(t, name, s->chosen, diag);
 
     if (err != MR_OK) {
         return err;
@@ -64,10 +64,10 @@ choose_side(side *s, const mri_feature_table *t, const char *name,
         return no_memory(diag);
     }
     for (uint64_t i = 0; i < t->rows; i++) {
-        if (t->split[i] == split && t->label[i] >= 0) {
+        if (s->chosen[t->split[i]] && t->label[i] >= 0) {
             s->rows[s->count++] = (uint32_t)i;
         }
-        s->unlabelled += t->split[i] == split && t->label[i] < 0;
+        s->unlabelled += s->chosen[t->split[i]] && t->label[i] < 0;
     }
     if (s->count == 0) {
         return mri_fail(diag, MRI_E_EVAL_EMPTY, MR_NOWHERE, "split '%s' has %s",
@@ -83,6 +83,23 @@ by_value(const void *a, const void *b)
     const uint64_t *x = a, *y = b;
 
     return *x < *y ? -1 : *x > *y;
+}
+
+/* No row may find itself. */
+static mr_err
+check_sides(const side *a, const side *b, const mri_feature_table *t,
+            mr_diag *diag)
+{
+    for (unsigned i = 0; i <= MRI_NO_SPLIT; i++) {
+        if (a->chosen[i] && b->chosen[i]) {
+            return mri_fail(diag, MRI_E_EVAL_VALUE, MR_NOWHERE,
+                            "both sides ('%.60s' and '%.60s') cannot hold "
+                            "split '%.60s': every row would find itself",
+                            a->name, b->name,
+                            i < t->split_count ? t->splits[i] : "none");
+        }
+    }
+    return MR_OK;
 }
 
 static uint64_t *
@@ -288,12 +305,6 @@ check_options(const mri_knn_options *o, mr_diag *diag)
                         "the temperature cannot be %g: it must be above 0",
                         o->temperature);
     }
-    if (strcmp(o->train, o->test) == 0) {
-        return mri_fail(diag, MRI_E_EVAL_VALUE, MR_NOWHERE,
-                        "both sides cannot be split '%.60s': every row would "
-                        "find itself",
-                        o->train);
-    }
     return MR_OK;
 }
 
@@ -326,6 +337,9 @@ prepare(trial *x, mri_knn_report *r, mr_diag *diag)
     }
     if (err == MR_OK) {
         err = choose_side(&x->test, x->t, x->o->test, diag);
+    }
+    if (err == MR_OK) {
+        err = check_sides(&x->train, &x->test, x->t, diag);
     }
     if (err == MR_OK) {
         err = check_groups(&r->leak, x, diag);

@@ -480,6 +480,8 @@ what_cannot_be_is_refused(void **state)
         {5, NAN, "train", "test", "nan", MR_EARG, MRI_E_EVAL_VALUE},
         {5, INFINITY, "train", "test", "inf", MR_EARG, MRI_E_EVAL_VALUE},
         {5, 1, "train", "train", "itself", MR_EARG, MRI_E_EVAL_VALUE},
+        {5, 1, "train", "!empty", "hold split 'train'", MR_EARG,
+         MRI_E_EVAL_VALUE},
         {5, 1, "train", "tast", "there are", MR_EARG, MRI_E_SPLIT},
         {5, 1, "train", "empty", "'empty' has no row", MR_EFORMAT,
          MRI_E_EVAL_EMPTY},

@@ -22,9 +22,8 @@ no_memory(mr_diag *diag)
 static mr_err
 choose_rows(mri_plot *p, const char *name, mr_diag *diag)
 {
-    bool all = strcmp(name, "all") == 0;
-    uint8_t split = 0;
-    mr_err err = all ? MR_OK : mri_feature_split(p->t, name, &split, diag);
+    bool chosen[MRI_NO_SPLIT + 1];
+    mr_err err = mri_feature_splits(p->t, name, chosen, diag);
 
     if (err != MR_OK) {
         return err;
@@ -35,7 +34,7 @@ choose_rows(mri_plot *p, const char *name, mr_diag *diag)
         return no_memory(diag);
     }
     for (uint64_t i = 0; i < p->t->rows; i++) {
-        if (all || p->t->split[i] == split) {
+        if (chosen[p->t->split[i]]) {
             p->rows[p->count++] = (uint32_t)i;
         }
     }

@@ -11,6 +11,8 @@
 #include <mri/hash.h>
 #include <mri/json.h>
 
+#include <stdio.h>
+
 static mr_err
 no_memory(mr_diag *diag)
 {
@@ -97,6 +99,21 @@ fill_shards(manifest_parts *p, const mri_commit *in)
     return true;
 }
 
+/* fold0, fold1, ...: of equal shares, each to be left out in its turn. */
+static bool
+are_folds(const mri_commit *in)
+{
+    for (uint32_t i = 0; i < in->split_count; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "fold%u", i);
+        if (strcmp(in->split_names[i], name) != 0) {
+            return false;
+        }
+    }
+    return in->split_count > 1;
+}
+
 static bool
 fill_splits(manifest_parts *p, const mri_making *c)
 {
@@ -121,6 +138,9 @@ fill_splits(manifest_parts *p, const mri_making *c)
         mri_json_f64(&p->recipe, c->in->split_shares[i]);
     }
     mri_json_end(&p->recipe);
+    if (are_folds(c->in)) {
+        mri_json_put_u64(&p->recipe, "folds", n);
+    }
     mri_json_end(&p->recipe);
     return mri_json_done(&p->recipe) != NULL;
 }

@@ -63,6 +63,34 @@ a_group_never_parts(void **state)
     }
 }
 
+/* 5 folds of 40 groups that share images here and there. */
+static void
+folds_are_equal_and_hold_whole_groups(void **state)
+{
+    enum { FOLDS = 5, GROUPS = 40, N = 800 };
+    static const double equal[FOLDS] = {0.2, 0.2, 0.2, 0.2, 0.2};
+    const mri_split_rule rule = {"salt", equal, FOLDS, 4, true};
+    mri_unit *u = units_of(N, GROUPS, 4);
+    uint64_t have[FOLDS] = {0};
+    mri_split_result r;
+    mr_diag d = {0};
+
+    (void)state;
+    u[3].pixels = u[17].pixels; /* groups 3 and 17 */
+    assert_ok(mri_split_assign(u, N, &rule, &r, &d), &d);
+    assert_int_equal(r.joined, 1);
+    assert_int_equal(u[3].split, u[17].split);
+    for (uint64_t i = 0; i < N; i++) {
+        assert_true(u[i].split < FOLDS);
+        assert_int_equal(u[i].split, u[i % GROUPS].split);
+        have[u[i].split]++;
+    }
+    for (int s = 0; s < FOLDS; s++) { /* the largest bloc has 40 */
+        assert_true(have[s] >= N / FOLDS - 20 && have[s] <= N / FOLDS + 20);
+    }
+    free(u);
+}
+
 static void
 repair_brings_counts_within_half_a_group(void **state)
 {
@@ -199,6 +227,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_group_never_parts),
+        cmocka_unit_test(folds_are_equal_and_hold_whole_groups),
         cmocka_unit_test(repair_brings_counts_within_half_a_group),
         cmocka_unit_test(single_samples_are_stratified),
         cmocka_unit_test(equal_pixels_join_groups_and_constants_do_not),

@@ -7,6 +7,7 @@
  * shards stand in the journal, and a second run begins behind them.
  */
 #include "folder.h"
+#include "folds.h"
 #include "journal.h"
 #include "known.h"
 #include "line.h"
@@ -25,9 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const split_names[] = {"train", "val", "test"};
-static const double split_shares[] = {0.8, 0.1, 0.1};
-
 typedef struct run {
     const mri_ingest_options *options;
     mri_ingest_report *report;
@@ -39,6 +37,7 @@ typedef struct run {
     uint64_t *todo;      /* items of the shards that are not finished */
     uint64_t todo_count;
     uint64_t done; /* items that were placed */
+    uint32_t folds;
     /* while shards are made */
     mri_shard_writer *writer;
     uint32_t shard;
@@ -410,17 +409,19 @@ commit(run *r, mr_diag *diag)
 {
     mri_schema schema = schema_of(&r->plan);
     given_list list = {0};
+    mri_fold_names splits;
     mri_commit c = {.dir = r->options->output,
                     .parent = r->dataset,
                     .schema = &schema,
                     .layout = mri_layout_name(r->plan.layout),
-                    .split_names = split_names,
-                    .split_shares = split_shares,
-                    .split_count = 3,
                     .watch = r->options->watch};
     mri_shard_ref *shards = NULL;
     mr_err err = gather_shards(r, &shards, &c.shard_count, diag);
 
+    mri_folds_name(&splits, r->folds);
+    c.split_names = splits.names;
+    c.split_shares = splits.shares;
+    c.split_count = splits.count;
     if (err == MR_OK && r->plan.layout == MRI_LAYOUT_SPLIT) {
         err = make_given(r, &list, diag);
         c.given_split = find_given;
@@ -449,10 +450,16 @@ prepare(run *r, mr_diag *diag)
     mr_err err = mri_plan_make(&r->plan, r->options, diag);
 
     if (err == MR_OK) {
+        err = mri_folds_choose(&r->folds, &r->plan, NULL, diag);
+    }
+    if (err == MR_OK) {
         err = mri_folder_open(&r->folder, r->options->output, diag);
     }
     if (err == MR_OK && r->folder.generation != 0) {
         err = mr_dataset_open(&r->dataset, r->options->output, diag);
+    }
+    if (err == MR_OK && r->dataset != NULL) {
+        err = mri_folds_choose(&r->folds, &r->plan, r->dataset, diag);
     }
     if (err == MR_OK && r->dataset != NULL) {
         mri_known seen = {0};
@@ -559,6 +566,11 @@ ingest_all(mri_ingest_options *o, const char **files, const char **sets,
         bool is = false;
 
         err = mri_merge_is_dataset(o->sources[i], &is, diag);
+        if (err == MR_OK && is && o->folds != 0) {
+            err = mri_fail(diag, MRI_E_FOLDS, MR_NOWHERE,
+                           "'%.200s' is a dataset, which brings its splits",
+                           o->sources[i]);
+        }
         if (is) {
             sets[set_count++] = o->sources[i];
         } else {

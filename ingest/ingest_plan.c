@@ -3,6 +3,7 @@
  * ingest_plan.c - what an ingest would do: the plan, and a few inputs decoded
  * to say how long all of them will take and how large the dataset becomes.
  */
+#include "folds.h"
 #include "known.h"
 #include "merge.h"
 #include "quarantine.h"
@@ -175,6 +176,7 @@ mri_ingest_plan_of(const mri_ingest_options *options, mri_ingest_plan *plan,
     mri_plan p = {0};
     mri_known seen = {0};
     mr_dataset *ds = NULL;
+    uint32_t unused;
     mr_err err = no_datasets(options, diag);
 
     *plan = (mri_ingest_plan){0};
@@ -183,6 +185,9 @@ mri_ingest_plan_of(const mri_ingest_options *options, mri_ingest_plan *plan,
     }
     if (err == MR_OK) {
         err = open_existing(options->output, &ds, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_folds_choose(&unused, &p, ds, diag);
     }
     if (err == MR_OK && ds != NULL) {
         plan->generation = (uint32_t)mr_dataset_generation(ds);

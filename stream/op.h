@@ -16,6 +16,7 @@
 #include <millrace/dataset.h>
 #include <mri/conf.h>
 #include <mri/json.h>
+#include <mri/selection.h>
 
 #define MRI_MAX_OPS 64
 #define MRI_MAX_VIEWS 64
@@ -33,6 +34,7 @@ typedef enum mri_param_kind {
     MRI_PARAM_CHANCE,   /* at[0], or lists by view */
     MRI_PARAM_NUMBERS,  /* list */
     MRI_PARAM_CHANNELS, /* list, or names until they are resolved */
+    MRI_PARAM_SPLIT,    /* names[0]; never in what a stream is known by */
 } mri_param_kind;
 
 /* A name with a dot stands for a map within the map: "global.size". */
@@ -52,7 +54,7 @@ typedef struct mri_value {
     double *list; /* [count + locals] */
     uint32_t count;
     uint32_t locals; /* CHANCE: entries for local views, after `count` */
-    char **names;    /* CHANNELS: [count], or NULL */
+    char **names;    /* CHANNELS, SPLIT: [count], or NULL */
 } mri_value;
 
 typedef struct mri_op mri_op;
@@ -110,7 +112,7 @@ enum { FLIP_HORIZONTAL, FLIP_VERTICAL, FLIP_DEPTH };
 enum { BRIGHT_P, BRIGHT_RANGE, BRIGHT_PER, BRIGHT_CLAMP };
 enum { BLUR_P, BLUR_KERNEL, BLUR_SIGMA };
 enum { SOLAR_P, SOLAR_THRESHOLD };
-enum { NORM_MEAN, NORM_STD, NORM_FROM };
+enum { NORM_MEAN, NORM_STD, NORM_FROM, NORM_SPLIT };
 enum { CROP3D_SIZE, CROP3D_AT, CROP3D_PAD };
 enum { TO_DTYPE, TO_SCALE };
 enum { PER_CHANNEL, PER_SAMPLE };
@@ -143,9 +145,9 @@ void mri_pipeline_json(const mri_pipeline *p, mri_json *j);
  * What depends on the dataset: names of channels become indices, `from:
  * dataset` becomes numbers. `field` is the index of the image field.
  */
-MR_USE_RESULT mr_err mri_pipeline_bind(mri_pipeline *p, const mr_dataset *ds,
-                                       uint32_t split, uint32_t field,
-                                       mr_diag *diag);
+MR_USE_RESULT mr_err mri_pipeline_bind(mri_pipeline *p,
+                                       const mri_selection *split,
+                                       uint32_t field, mr_diag *diag);
 
 /*
  * Names of the channels that come out, by what the split's first sample has;
@@ -154,7 +156,7 @@ MR_USE_RESULT mr_err mri_pipeline_bind(mri_pipeline *p, const mr_dataset *ds,
  * owner   *names is the caller's: mri_names_free, also after an error
  */
 MR_USE_RESULT mr_err mri_pipeline_channels(const mri_pipeline *p,
-                                           const mr_dataset *ds, uint32_t split,
+                                           const mri_selection *split,
                                            uint32_t field, char ***names,
                                            uint32_t *count, mr_diag *diag);
 void mri_names_free(char **names, uint32_t count);

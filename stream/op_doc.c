@@ -51,7 +51,7 @@ static bool
 put_range(mri_bytes *out, const mri_param *p)
 {
     bool bounded = p->kind != MRI_PARAM_CHOICE && p->kind != MRI_PARAM_FLAG &&
-                   p->kind != MRI_PARAM_CHANNELS;
+                   p->kind != MRI_PARAM_CHANNELS && p->kind != MRI_PARAM_SPLIT;
 
     if (p->choices != NULL) {
         bool ok = true;

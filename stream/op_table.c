@@ -86,6 +86,10 @@ static const mri_param normalize_params[] = {
     {"from", MRI_PARAM_CHOICE, "~", 0, 0, "dataset",
      "dataset: the train split's mean and deviation; after minmax those of "
      "values so scaled"},
+    {"split", MRI_PARAM_SPLIT, "~", 0, 0, NULL,
+     "with `from`, whose: one or some, as `fold0+fold1` or `'!fold2'`; train "
+     "if not given, and needed where there is no train. Before validation "
+     "name what was trained on, not what is validated"},
 };
 static const mri_param crop3d_params[] = {
     {"size", MRI_PARAM_SIZE3, NULL, SIDE, NULL, "n or [depth, height, width]"},

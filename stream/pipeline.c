@@ -227,6 +227,21 @@ read_channels(const place *at, const mri_conf *c, mri_value *v)
 }
 
 static mr_err
+read_split(const place *at, const mri_conf *c, mri_value *v)
+{
+    if (c->kind != MRI_CONF_TEXT || c->text[0] == '\0') {
+        return expected(at, c, "the name of a split, or some: 'fold0+fold1'");
+    }
+    v->names = mri_alloc(1, sizeof *v->names);
+    if (v->names == NULL) {
+        return no_memory(at->diag);
+    }
+    v->names[0] = mri_strdup(c->text);
+    v->count = 1;
+    return v->names[0] != NULL ? MR_OK : no_memory(at->diag);
+}
+
+static mr_err
 read_value(const place *at, const mri_conf *c, mri_value *v)
 {
     v->given = c->kind != MRI_CONF_NULL;
@@ -256,6 +271,8 @@ read_value(const place *at, const mri_conf *c, mri_value *v)
         return read_chance(at, c, v);
     case MRI_PARAM_NUMBERS:
         return append_numbers(at, c, v, &v->count);
+    case MRI_PARAM_SPLIT:
+        return read_split(at, c, v);
     case MRI_PARAM_CHANNELS:
         break;
     }
@@ -386,6 +403,11 @@ check_op(const mri_op *op, mr_diag *diag)
         if (from ? mean || std : !mean || !std) {
             return mri_op_fail(op, MRI_E_PIPE_VALUE, diag,
                                "needs mean and std, or from: dataset");
+        }
+        if (op->v[NORM_SPLIT].given && !from) {
+            return mri_op_fail(op, MRI_E_PIPE_VALUE, diag,
+                               "split says whose mean and std: it needs from: "
+                               "dataset");
         }
     }
     if (mri_op_is(op, "blur") && (unsigned)op->v[BLUR_KERNEL].at[0] % 2 == 0) {

@@ -23,12 +23,13 @@ no_memory(mr_diag *diag)
 /* Geometry of the image field of the i-th sample of a split; *meta is the
  * caller's to free, also if there is no such field. */
 static mr_err
-geometry_at(const mr_dataset *ds, uint32_t split, uint32_t field, uint64_t i,
+geometry_at(const mri_selection *split, uint32_t field, uint64_t i,
             mri_meta **meta, const mri_geometry **out, mr_diag *diag)
 {
+    const mr_dataset *ds = split->ds;
     uint64_t rank;
     mr_sample s;
-    mr_err err = mr_dataset_split_at(ds, split, i, &rank, diag);
+    mr_err err = mri_selection_at(split, i, &rank, diag);
 
     *meta = NULL;
     *out = NULL;
@@ -104,11 +105,11 @@ indices_in(const mri_op *op, const mri_geometry *g, double *out, mr_diag *diag)
 
 /* Names to indices, which must be the same in every sample that is probed. */
 static mr_err
-resolve_names(mri_op *op, const mr_dataset *ds, uint32_t split, uint32_t field,
+resolve_names(mri_op *op, const mri_selection *split, uint32_t field,
               mr_diag *diag)
 {
     mri_value *v = &op->v[SELECT_CHANNELS];
-    uint64_t n = mr_dataset_split_count(ds, split);
+    uint64_t n = split->count;
     uint64_t step = n / NAME_PROBES + 1;
     double *now = mri_alloc(v->count, sizeof *now);
     mr_err err = MR_OK;
@@ -121,7 +122,7 @@ resolve_names(mri_op *op, const mr_dataset *ds, uint32_t split, uint32_t field,
         const mri_geometry *g;
         mri_meta *meta;
 
-        err = geometry_at(ds, split, field, i, &meta, &g, diag);
+        err = geometry_at(split, field, i, &meta, &g, diag);
         if (err == MR_OK) {
             err = indices_in(op, g, i == 0 ? v->list : now, diag);
         }
@@ -182,14 +183,88 @@ no_statistics(const mri_op *op, const char *why, mr_diag *diag)
     return mri_op_fail(op, MRI_E_PIPE_STATISTICS, diag, "%s", why);
 }
 
-/* Mean and deviation of the channels that are left, train split. */
+/*
+ * Whose statistics: of the split that is named, else of train. What a stream
+ * of folds reads does not say it: the same numbers belong before training and
+ * before its validation, which read different ones.
+ */
+static mr_err
+open_source(mri_selection *out, const mri_op *op, const mr_dataset *ds,
+            mr_diag *diag)
+{
+    const mri_value *named = &op->v[NORM_SPLIT];
+    char why[sizeof(((mr_diag *)0)->text)];
+    mr_diag inner = {0};
+    mr_err err;
+
+    if (!named->given &&
+        mr_dataset_split_find(ds, "train", &(uint32_t){0}, NULL) != MR_OK) {
+        *out = (mri_selection){0};
+        return no_statistics(op,
+                             "the dataset has no split 'train': name the one "
+                             "that is trained on, {from: dataset, split: "
+                             "'!fold0'}, for its validation too",
+                             diag);
+    }
+    err = mri_selection_open(out, ds, named->given ? named->names[0] : "train",
+                             &inner);
+    if (err == MR_EARG) {
+        (void)snprintf(why, sizeof why, "%s", inner.text);
+        return mri_op_fail(op, MRI_E_PIPE_STATISTICS, diag, "%s", why);
+    }
+    if (err != MR_OK && diag != NULL) {
+        *diag = inner;
+    }
+    return err;
+}
+
+/* Mean and deviation of the channels that are left. */
+static mr_err
+fill_numbers(mri_op *op, const before *b, const mri_selection *from,
+             uint32_t field, mr_diag *diag)
+{
+    mri_value *mean = &op->v[NORM_MEAN], *std = &op->v[NORM_STD];
+    uint32_t n = b->select != NULL ? b->select->count
+                                   : mri_selection_channels(from, field);
+
+    mean->list = mri_alloc(n, sizeof *mean->list);
+    std->list = mri_alloc(n, sizeof *std->list);
+    if (mean->list == NULL || std->list == NULL) {
+        return no_memory(diag);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t c = b->select != NULL ? (uint32_t)b->select->list[i] : i;
+        mr_moments all, unit, *m = b->unit ? &unit : &all;
+
+        mri_selection_moments(from, field, c, &all, &unit);
+        if (all.count == 0) {
+            return mri_op_fail(op, MRI_E_PIPE_STATISTICS, diag,
+                               "split %.80s has no statistics of a channel: is "
+                               "it empty?",
+                               from->name);
+        }
+        mean->list[i] = mr_moments_mean(m) * b->scale;
+        std->list[i] = mr_moments_std(m) * b->scale;
+        if (!(std->list[i] > 0)) { /* constant: leave it at 0 */
+            std->list[i] = 1;
+        }
+    }
+    if (n == 0) {
+        return no_statistics(op, "the dataset holds none for this field", diag);
+    }
+    mean->count = std->count = n;
+    mean->given = std->given = true;
+    op->v[NORM_FROM].given = op->v[NORM_SPLIT].given = false;
+    return MR_OK;
+}
+
 static mr_err
 fill_from_dataset(const mri_pipeline *p, mri_op *op, const mr_dataset *ds,
-                  uint32_t split, uint32_t field, mr_diag *diag)
+                  uint32_t field, mr_diag *diag)
 {
     before b = look_before(p, op);
-    mri_value *mean = &op->v[NORM_MEAN], *std = &op->v[NORM_STD];
-    uint32_t train = split, channels, n;
+    mri_selection from;
+    mr_err err;
 
     if (b.blocks != NULL) {
         return no_statistics(op,
@@ -200,41 +275,12 @@ fill_from_dataset(const mri_pipeline *p, mri_op *op, const mr_dataset *ds,
                                    "two of normalize or select",
                              diag);
     }
-    if (mr_dataset_split_find(ds, "train", &train, NULL) != MR_OK) {
-        train = split;
+    err = open_source(&from, op, ds, diag);
+    if (err == MR_OK) {
+        err = fill_numbers(op, &b, &from, field, diag);
     }
-    channels = mr_dataset_stats_channels(ds, train, field);
-    n = b.select != NULL ? b.select->count : channels;
-    mean->list = mri_alloc(n, sizeof *mean->list);
-    std->list = mri_alloc(n, sizeof *std->list);
-    if (mean->list == NULL || std->list == NULL) {
-        return no_memory(diag);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t c = b.select != NULL ? (uint32_t)b.select->list[i] : i;
-        const mr_channel_stats *st = mr_dataset_stats(ds, train, field, c);
-        const mr_moments *m;
-
-        if (st == NULL || st->all.count == 0) {
-            return no_statistics(op,
-                                 "the train split has no statistics of a "
-                                 "channel: is it empty?",
-                                 diag);
-        }
-        m = b.unit ? &st->unit : &st->all;
-        mean->list[i] = mr_moments_mean(m) * b.scale;
-        std->list[i] = mr_moments_std(m) * b.scale;
-        if (!(std->list[i] > 0)) { /* constant: leave it at 0 */
-            std->list[i] = 1;
-        }
-    }
-    if (n == 0) {
-        return no_statistics(op, "the dataset holds none for this field", diag);
-    }
-    mean->count = std->count = n;
-    mean->given = std->given = true;
-    op->v[NORM_FROM].given = false;
-    return MR_OK;
+    mri_selection_release(&from);
+    return err;
 }
 
 void
@@ -285,13 +331,13 @@ follow_selects(const mri_pipeline *p, char ***names, uint32_t *count,
 }
 
 mr_err
-mri_pipeline_channels(const mri_pipeline *p, const mr_dataset *ds,
-                      uint32_t split, uint32_t field, char ***names,
-                      uint32_t *count, mr_diag *diag)
+mri_pipeline_channels(const mri_pipeline *p, const mri_selection *split,
+                      uint32_t field, char ***names, uint32_t *count,
+                      mr_diag *diag)
 {
     const mri_geometry *g;
     mri_meta *meta;
-    mr_err err = geometry_at(ds, split, field, 0, &meta, &g, diag);
+    mr_err err = geometry_at(split, field, 0, &meta, &g, diag);
 
     *names = NULL;
     *count = 0;
@@ -306,17 +352,17 @@ mri_pipeline_channels(const mri_pipeline *p, const mr_dataset *ds,
 }
 
 mr_err
-mri_pipeline_bind(mri_pipeline *p, const mr_dataset *ds, uint32_t split,
-                  uint32_t field, mr_diag *diag)
+mri_pipeline_bind(mri_pipeline *p, const mri_selection *split, uint32_t field,
+                  mr_diag *diag)
 {
     for (unsigned i = 0; i < p->count; i++) {
         mri_op *op = &p->ops[i];
         mr_err err = MR_OK;
 
         if (mri_op_is(op, "select") && op->v[SELECT_CHANNELS].names != NULL) {
-            err = resolve_names(op, ds, split, field, diag);
+            err = resolve_names(op, split, field, diag);
         } else if (mri_op_is(op, "normalize") && op->v[NORM_FROM].given) {
-            err = fill_from_dataset(p, op, ds, split, field, diag);
+            err = fill_from_dataset(p, op, split->ds, field, diag);
         }
         if (err != MR_OK) {
             return err;

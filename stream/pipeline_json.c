@@ -81,6 +81,9 @@ put_value(mri_json *j, const mri_param *param, const mri_value *v)
     case MRI_PARAM_CHANCE:
         put_chance(j, v);
         break;
+    case MRI_PARAM_SPLIT:
+        mri_json_text(j, v->names[0]);
+        break;
     case MRI_PARAM_NUMBERS:
     case MRI_PARAM_CHANNELS:
         if (v->names != NULL) {
@@ -101,9 +104,14 @@ put_params(mri_json *j, const mri_op *op)
     mri_json_object(j);
     for (unsigned i = 0; i < op->def->count; i++) {
         const char *name = op->def->params[i].name;
+        bool left_out = op->def->params[i].kind == MRI_PARAM_SPLIT &&
+                        !op->v[i].given; /* it came later than streams' ids */
         const char *dot = strchr(name, '.');
         size_t n = dot != NULL ? (size_t)(dot - name) : 0;
 
+        if (left_out) {
+            continue;
+        }
         if (*group != '\0' &&
             (n != strlen(group) || memcmp(group, name, n) != 0)) {
             mri_json_end(j);

@@ -168,7 +168,7 @@ probe(const mri_rows *r, uint64_t i, uint64_t *rank, mr_sample *s,
 {
     uint64_t n = r->facts.samples;
     uint64_t at = n <= PROBES ? i : (uint64_t)((double)i * (double)n / PROBES);
-    mr_err err = mr_dataset_split_at(r->ds, r->split, at, rank, diag);
+    mr_err err = mri_selection_at(&r->split, at, rank, diag);
 
     return err == MR_OK ? mr_dataset_sample(r->ds, *rank, s, diag) : err;
 }
@@ -313,7 +313,7 @@ bind_pipeline(mri_rows *r, const mri_rows_options *o, mr_diag *diag)
         err = find_image(r, diag);
     }
     if (err == MR_OK) {
-        err = mri_pipeline_bind(&r->pipeline, r->ds, r->split, r->field, diag);
+        err = mri_pipeline_bind(&r->pipeline, &r->split, r->field, diag);
     }
     for (unsigned i = 0; err == MR_OK && i < r->pipeline.count; i++) {
         r->wants_ranges =
@@ -523,7 +523,7 @@ write_open(mri_rows *r, mr_diag *diag)
     mri_json_object(&j);
     put_datasets(r, &j);
     take_hint(r, &j, 0, &mark);
-    mri_json_put_text(&j, "split", r->split_name);
+    mri_json_put_text(&j, "split", r->split.name);
     take_hint(r, &j, 1, &mark);
     put_order(r, &j);
     take_hint(r, &j, 2, &mark);
@@ -563,7 +563,7 @@ take_names(mri_rows *r, mr_diag *diag)
         r->classes[i] = mr_dataset_class_name(r->ds, i);
     }
     if (r->piped) {
-        err = mri_pipeline_channels(&r->pipeline, r->ds, r->split, r->field,
+        err = mri_pipeline_channels(&r->pipeline, &r->split, r->field,
                                     &r->channels, &r->channel_count, diag);
     }
     r->facts.classes = r->classes;
@@ -576,13 +576,12 @@ take_names(mri_rows *r, mr_diag *diag)
 static mr_err
 fill_rows(mri_rows *r, const mri_rows_options *o, mr_diag *diag)
 {
-    mr_err err = mr_dataset_split_find(o->ds, o->split, &r->split, diag);
+    mr_err err = mri_selection_open(&r->split, o->ds, o->split, diag);
 
-    r->split_name = mri_strdup(o->split);
-    if (err != MR_OK || r->split_name == NULL) {
-        return err != MR_OK ? err : no_memory(diag);
+    if (err != MR_OK) {
+        return err;
     }
-    r->facts.samples = mr_dataset_split_count(o->ds, r->split);
+    r->facts.samples = r->split.count;
     if (r->facts.samples == 0) {
         return mri_fail(diag, MRI_E_STREAM_EMPTY, MR_NOWHERE,
                         "split '%.80s' has no samples", o->split);
@@ -639,7 +638,7 @@ mri_rows_close(mri_rows *r)
     for (unsigned i = 0; i < MRI_ROWS_TENSORS; i++) {
         mri_free(r->names[i]);
     }
-    mri_free(r->split_name);
+    mri_selection_release(&r->split);
     mri_names_free(r->channels, r->channel_count);
     mri_free(r->classes);
     mri_free(r->open);

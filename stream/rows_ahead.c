@@ -17,10 +17,10 @@ rank_at(const mri_rows *r, mri_rows_worker *w, const mri_row_name *name,
 {
     uint64_t n = r->facts.samples, i;
 
-    mri_order_init(&w->order, n, name->seed, name->epoch, r->split_name,
+    mri_order_init(&w->order, n, name->seed, name->epoch, r->split.name,
                    r->order == MR_ORDER_UID);
     i = mri_order_at(&w->order, name->position % n);
-    return mr_dataset_split_at(r->ds, r->split, i, rank, diag);
+    return mri_selection_at(&r->split, i, rank, diag);
 }
 
 /* The window from the next position on, and a request for all of it. What

@@ -11,6 +11,7 @@
 #include "order.h"
 
 #include <mri/rows.h>
+#include <mri/selection.h>
 
 #define MRI_AHEAD 64 /* rows that are looked ahead */
 
@@ -27,8 +28,7 @@ typedef enum mri_tensor_role {
 
 struct mri_rows {
     const mr_dataset *ds;
-    uint32_t split;
-    char *split_name;
+    mri_selection split;
     mr_order order;
     bool piped;        /* with a pipeline */
     uint32_t field;    /* its image field, index in the dataset */

@@ -560,6 +560,42 @@ batches_outlive_their_stream(void **state)
     }
 }
 
+/* Whichever way a set of samples is written, the stream is the same. */
+static void
+a_union_of_splits_is_one_stream(void **state)
+{
+    static const char pipeline[] =
+        "- crop: {size: 16}\n"
+        "- flip\n"
+        "- normalize: {from: dataset, split: 'test+train'}\n";
+    static const char *const texts[][2] = {{"test+train", "!val"},
+                                           {"val+test+train", "all"},
+                                           {"train", "!val+test"}};
+
+    (void)state;
+    for (size_t k = 0; k < MRI_COUNT(texts); k++) {
+        mr_stream_options o[2];
+        mr_stream *s[2];
+        char *lines[2];
+
+        for (int i = 0; i < 2; i++) {
+            o[i] = options(&cells, pipeline);
+            o[i].split = texts[k][i];
+            lines[i] = lines_of(&o[i], 8, true);
+            s[i] = open_stream(&o[i]);
+        }
+        assert_string_equal(lines[0], lines[1]);
+        assert_memory_equal(mr_stream_id(s[0]), mr_stream_id(s[1]), 16);
+        assert_string_equal(mr_stream_canonical(s[0]),
+                            mr_stream_canonical(s[1]));
+        assert_null(strstr(mr_stream_canonical(s[0]), "!"));
+        for (int i = 0; i < 2; i++) {
+            mr_stream_close(s[i]);
+            mri_free(lines[i]);
+        }
+    }
+}
+
 static void
 wrong_options_are_refused(void **state)
 {
@@ -856,6 +892,7 @@ main(void)
         cmocka_unit_test(every_sample_sees_other_draws_in_other_epochs),
         cmocka_unit_test(damage_stops_or_masks_as_the_policy_says),
         cmocka_unit_test(batches_outlive_their_stream),
+        cmocka_unit_test(a_union_of_splits_is_one_stream),
         cmocka_unit_test(wrong_options_are_refused),
         cmocka_unit_test(operations_for_unit_range_warn_of_stored_values),
         cmocka_unit_test(a_sample_met_twice_looks_different_twice),

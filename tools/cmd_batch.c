@@ -321,7 +321,8 @@ mri_cmd_batch(int argc, char **argv)
     batch_run b = {.o = mr_stream_defaults()};
     flags f = {.size = b.o.batch_size, .connect = 5, .patience = 60};
     const mri_opt opts[] = {
-        {MRI_OPT_TEXT, 0, "split", &b.o.split, "NAME", "train", false},
+        {MRI_OPT_TEXT, 0, "split", &b.o.split, "NAME",
+         "train; or some: fold0+fold1, or all but some: '!fold2'", false},
         {MRI_OPT_TEXT, 0, "pipeline", &f.pipeline, "FILE",
          "YAML list of operations (none: the stored fields)", false},
         {MRI_OPT_U64, 0, "seed", &b.o.seed, "N", "0", false},

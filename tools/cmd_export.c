@@ -9,6 +9,7 @@
 #include <mri/dataset.h>
 #include <mri/error.h>
 #include <mri/file.h>
+#include <mri/selection.h>
 #include <mri/thread.h>
 
 #include <pthread.h>
@@ -23,7 +24,7 @@ typedef struct export_run {
     const mr_dataset *ds;
     const char *out;
     int as;
-    uint32_t split;
+    mri_selection split;
     pthread_mutex_t lock;
     uint64_t done, total, bytes, skipped;
 } export_run;
@@ -230,7 +231,7 @@ export_sample(void *arg, size_t task, unsigned worker, mr_diag *diag)
     bool wrote = false;
     mri_meta *meta = NULL;
     mr_sample s;
-    mr_err err = mr_dataset_split_at(x->ds, x->split, task, &rank, diag);
+    mr_err err = mri_selection_at(&x->split, task, &rank, diag);
 
     (void)worker;
     if (mri_signals_stop()) {
@@ -274,7 +275,7 @@ export_all(export_run *x, unsigned workers, mr_diag *diag)
     if (err != MR_OK) {
         return err;
     }
-    x->total = mr_dataset_split_count(x->ds, x->split);
+    x->total = x->split.count;
     err = mri_pool_run(pool, (size_t)x->total, export_sample, x, diag);
     mri_pool_close(pool);
     mri_progress_clear(&x->cli->line);
@@ -325,8 +326,8 @@ mri_cmd_export(int argc, char **argv)
     const mri_opt opts[] = {
         {MRI_OPT_TEXT, 'o', "output", &x.out, "DIR", "where to", false},
         {MRI_OPT_CHOICE, 0, "as", &x.as, "npy|jpeg", "the form (npy)", false},
-        {MRI_OPT_TEXT, 0, "split", &split, "NAME", "only this split (all)",
-         false},
+        {MRI_OPT_TEXT, 0, "split", &split, "NAME",
+         "only this split, or some: fold0+fold1, '!fold2' (all)", false},
         {MRI_OPT_U64, 'j', "threads", &workers, "N", "threads (all CPUs)",
          false},
         {MRI_OPT_END, 0, NULL, NULL, NULL, NULL, false},
@@ -350,12 +351,13 @@ mri_cmd_export(int argc, char **argv)
         err = mr_dataset_open(&ds, cli.rest.at[0], &diag);
     }
     if (err == MR_OK) {
-        err = mr_dataset_split_find(ds, split, &x.split, &diag);
+        err = mri_selection_open(&x.split, ds, split, &diag);
     }
     if (err == MR_OK) {
         x.ds = ds;
         err = export_all(&x, workers != 0 ? (unsigned)workers : 1, &diag);
     }
+    mri_selection_release(&x.split);
     mr_dataset_close(ds);
     pthread_mutex_destroy(&x.lock);
     return mri_cli_end(&cli, mri_cli_done(&cli, err, &diag));

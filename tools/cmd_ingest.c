@@ -24,6 +24,8 @@ static const mri_cmd_doc doc = {
         "  millrace ingest a.mr b.mr@3 more/ -o both.mr\n"
         "      two datasets by reference (their shards are linked), and "
         "files\n"
+        "  millrace ingest raw/ -o cells.mr --group '{group}_*' --folds 5\n"
+        "      fold0 .. fold4 of whole groups, for cross-validation\n"
         "  millrace ingest raw/ --plan\n"
         "      what would happen, how long, how large; nothing is written\n"
         "  millrace ingest scans/ -o keep.mr --codec zstd\n"
@@ -36,7 +38,10 @@ static const mri_cmd_doc doc = {
         "--max-bad of it, and\nnothing is committed (exit 3); mend it and run "
         "again.\n\nLayouts: flat (no classes), folder (class = first folder "
         "below SOURCE),\nsplit (train/val/test folders, then classes). "
-        "Otherwise samples are split\n0.8/0.1/0.1 by whole groups.\n",
+        "Otherwise samples are split\n0.8/0.1/0.1 by whole groups, or with "
+        "--folds "
+        "K into K equal folds, which the\ndataset keeps: train with --split "
+        "'!fold0', validate with --split fold0.\n",
 };
 
 /* "5%" is a share, "12" a count. */
@@ -307,7 +312,7 @@ mri_cmd_ingest(int argc, char **argv)
     const char *max_bad = "5%";
     bool plan = false;
     int layout = 0, pages = 0, codec = 0;
-    uint64_t workers = o.workers;
+    uint64_t workers = o.workers, folds = 0;
     const mri_opt opts[] = {
         {MRI_OPT_TEXT, 'o', "output", &o.output, "DATASET",
          "the dataset to make or to add to", false},
@@ -317,6 +322,8 @@ mri_cmd_ingest(int argc, char **argv)
          "what the folders mean (guessed by default)", false},
         {MRI_OPT_TEXT, 0, "group", &o.group, "PATTERN",
          "part of the name that names the donor: '{group}_*'", false},
+        {MRI_OPT_U64, 0, "folds", &folds, "K",
+         "splits fold0 .. of equal shares instead of train/val/test", false},
         {MRI_OPT_TEXT, 0, "stack", &o.stack, "PATTERN",
          "one file a channel: '*_{channel}.tif'", false},
         {MRI_OPT_CHOICE, 0, "pages", &pages, "auto|depth|channel|sample",
@@ -357,12 +364,18 @@ mri_cmd_ingest(int argc, char **argv)
                        "--threads cannot be %llu: expected 1 to 1024",
                        (unsigned long long)workers);
     }
+    if (err == MR_OK && (folds == 1 || folds > MRI_FOLDS_MAX)) {
+        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
+                       "--folds cannot be %llu: expected 2 to %u",
+                       (unsigned long long)folds, MRI_FOLDS_MAX);
+    }
     if (err == MR_OK) {
         err = parse_max_bad(max_bad, &o, &diag);
     }
     o.sources = cli.rest.at;
     o.source_count = cli.rest.count;
     o.layout = (mri_layout)layout;
+    o.folds = (uint32_t)folds;
     o.source.pages = (mri_pages)pages;
     o.coding = (mri_coding)codec;
     o.workers = (unsigned)workers;

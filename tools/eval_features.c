@@ -169,7 +169,7 @@ mri_eval_features(int argc, char **argv)
         {MRI_OPT_TEXT, 'o', "output", &j.out, "F.mrf", "the table (needed)",
          false},
         {MRI_OPT_TEXT, 0, "split", &j.o.split, "NAME",
-         "all, or train, val, test (all)", false},
+         "all, or train, val, test, or fold0+fold1, '!fold2' (all)", false},
         {MRI_OPT_TEXT, 0, "like", &j.o.like, "RUN",
          "with random:SEED: the run or checkpoint whose network it is", false},
         {MRI_OPT_TEXT, 0, "branch", &j.o.branch, "NAME",

@@ -136,7 +136,7 @@ mri_eval_plot(int argc, char **argv)
         {MRI_OPT_LIST, 'o', "output", &out, "FILE",
          "X.png or X.svg (needed); may be repeated", false},
         {MRI_OPT_TEXT, 0, "split", &o.split, "NAME",
-         "all, or train, val, test (all)", false},
+         "all, or train, val, test, or fold0+fold1, '!fold2' (all)", false},
         {MRI_OPT_CHOICE, 0, "by", &color, "class|group|split",
          "what the colours mean", false},
         {MRI_OPT_U64, 'j', "threads", &threads, "N",

@@ -66,7 +66,8 @@ typedef void mr_damaged_fn(void *user, const uint8_t uid[MR_UID_BYTES],
 typedef struct mr_stream_options {
     const char *source;    /* a dataset: NAME.mr or NAME.mr@GENERATION; or
                               servers: ENDPOINT[#NAME],ENDPOINT[#NAME] */
-    const char *split;     /* "train"; "all" */
+    const char *split;     /* "train"; "all"; some: "fold0+fold2"; all but
+                              some: "!fold2" (docs/splits.md) */
     const char *pipeline;  /* YAML; NULL: the fields as they are stored */
     size_t pipeline_bytes; /* 0: up to the closing zero */
     uint64_t seed;

@@ -64,10 +64,12 @@ typedef struct mri_feature_table {
 
 /* The name of a group, or NULL. */
 const char *mri_group_name_of(const mri_feature_table *t, uint64_t group);
-/* Index of a split. errors  MR_EARG naming those there are */
-MR_USE_RESULT mr_err mri_feature_split(const mri_feature_table *t,
-                                       const char *name, uint8_t *split,
-                                       mr_diag *diag);
+/* The splits that a name, or "all", means (mri/selection.h): chosen[split of a row]; a
+ * row without a split is in "all" alone. errors  MR_EARG naming those there are */
+MR_USE_RESULT mr_err mri_feature_splits(const mri_feature_table *t,
+                                        const char *name,
+                                        bool chosen[MRI_NO_SPLIT + 1],
+                                        mr_diag *diag);
 
 /* A table that owns its memory. */
 typedef struct mri_features mri_features;
@@ -96,7 +98,7 @@ typedef struct mri_features_options {
     const char *like;    /* with random: the checkpoint or run whose network */
     const char *branch;  /* "teacher" or "student" */
     const char *source;  /* NAME.mr or NAME.mr@GENERATION */
-    const char *split;   /* "all" */
+    const char *split;   /* "all", "fold0+fold1", "!fold2" */
     const char
         *pipeline; /* YAML; NULL: the training's without what is random */
     size_t pipeline_bytes;

@@ -16,6 +16,8 @@
 
 MRI_BEGIN
 
+#define MRI_FOLDS_MAX 100
+
 typedef enum mri_layout {
     MRI_LAYOUT_AUTO,
     MRI_LAYOUT_FLAT,   /* no classes */
@@ -32,6 +34,9 @@ typedef struct mri_ingest_options {
     mri_layout layout;
     const char *group; /* '{group}_*', or NULL */
     const char *stack; /* '*_{channel}.*': one file a channel, or NULL */
+    /* Splits fold0 .. fold(N - 1) of equal shares, 2 .. MRI_FOLDS_MAX; 0: as
+     * the dataset has them, train, val and test if it is new. */
+    uint32_t folds;
     mri_source_options source;
     mri_coding coding; /* of what is not kept as it is */
     bool keep_bytes;   /* quarantine keeps the bytes around the damage */
@@ -84,7 +89,8 @@ typedef struct mri_ingest_report {
 /*
  * Ingest, or go on with an ingest that was interrupted, or add what is new.
  *
- * errors  MR_EARG     no such SOURCE pattern, clash of keys, ...
+ * errors  MR_EARG     no such SOURCE pattern, clash of keys, folds where the
+ *                     dataset or the SOURCE has other splits, ...
  *         MR_EIO      a SOURCE that is not there, output not writable
  *         MR_EBUSY    another ingest is writing there
  *         MR_EFORMAT  no usable sample (nothing is created then)

@@ -74,7 +74,7 @@ run_config_table(run_config *c)
         {MRI_OPT_FLAG, 0, "model.norm_last_layer", &c->norm_last_layer,
          "true|false", "keep the gain of the head's last layer at 1", false},
         {MRI_OPT_TEXT, 0, "data.split", &c->split, "NAME",
-         "samples to train on; all: every one", false},
+         "samples to train on; fold0+fold1, '!fold2'; all: every one", false},
         {MRI_OPT_LIST, 0, "data.channels", &c->channels, "NAMES",
          "channels of the built-in pipeline, by name or number (all)", false},
         {MRI_OPT_TEXT, 0, "data.pipeline", &c->pipeline, "FILE|LIST",

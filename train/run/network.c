@@ -46,7 +46,21 @@ put_augmentation(mri_json *j, bool locals)
     put_op(j, locals ? "{\"blur\":{\"p\":{\"global\":[1.0,0.1],\"local\":0.5}}}"
                      : "{\"blur\":{\"p\":{\"global\":[1.0,0.1],\"local\":0}}}");
     put_op(j, "{\"solarize\":{\"p\":{\"global\":[0,0.2],\"local\":0}}}");
-    put_op(j, "{\"normalize\":{\"from\":\"dataset\"}}");
+}
+
+/* By train's mean and deviation, or by those of the splits that are named. */
+static void
+put_normalize(mri_json *j, const char *split)
+{
+    mri_json_object(j);
+    mri_json_key(j, "normalize");
+    mri_json_object(j);
+    mri_json_put_text(j, "from", "dataset");
+    if (split != NULL) {
+        mri_json_put_text(j, "split", split);
+    }
+    mri_json_end(j);
+    mri_json_end(j);
 }
 
 static mr_err
@@ -66,7 +80,8 @@ read_scale(const run_config *c, const char *name, const mri_texts *list,
 }
 
 static mr_err
-built_in_pipeline(const run_config *c, mri_json *j, mr_diag *diag)
+built_in_pipeline(const run_config *c, const char *split, mri_json *j,
+                  mr_diag *diag)
 {
     double global[2] = {0.4, 1}, local[2] = {0.05, 0.4};
     mr_err err =
@@ -102,6 +117,7 @@ built_in_pipeline(const run_config *c, mri_json *j, mr_diag *diag)
     mri_json_end(j);
     mri_json_end(j);
     put_augmentation(j, c->local_count != 0);
+    put_normalize(j, split);
     mri_json_end(j);
     return MR_OK;
 }
@@ -124,22 +140,32 @@ blame_built_in(mr_diag *diag)
     }
 }
 
+static mr_err
+open_built_in(run *r, mr_stream_options *o, const char *split, mr_diag *diag)
+{
+    mri_json j = {0};
+    mr_err err = built_in_pipeline(&r->config, split, &j, diag);
+
+    o->pipeline = err == MR_OK ? mri_json_done(&j) : NULL;
+    if (err == MR_OK && o->pipeline == NULL) {
+        err = mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    }
+    if (err == MR_OK) {
+        err = mr_stream_open(&r->stream, o, diag);
+    }
+    mri_json_release(&j);
+    return err;
+}
+
 mr_err
 run_open_stream(run *r, mr_diag *diag)
 {
     const run_config *c = &r->config;
     mr_stream_options o = mr_stream_defaults();
-    mri_json j = {0};
-    mr_err err = MR_OK;
+    mr_diag why = {0};
+    mr_err err;
 
     o.pipeline = c->pipeline;
-    if (o.pipeline == NULL) {
-        err = built_in_pipeline(c, &j, diag);
-        o.pipeline = err == MR_OK ? mri_json_done(&j) : NULL;
-        if (err == MR_OK && o.pipeline == NULL) {
-            err = mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
-        }
-    }
     o.source = r->options->source;
     o.split = c->split;
     o.seed = c->seed;
@@ -150,13 +176,21 @@ run_open_stream(run *r, mr_diag *diag)
     o.connect_ms = r->options->connect_ms;
     o.patience_ms = UINT32_MAX; /* servers that are away come back */
     o.watch = r->options->watch;
-    if (err == MR_OK) {
-        err = mr_stream_open(&r->stream, &o, diag);
-        if (err != MR_OK && c->pipeline == NULL) {
-            blame_built_in(diag);
+    if (c->pipeline != NULL) {
+        return mr_stream_open(&r->stream, &o, diag);
+    }
+    err = open_built_in(r, &o, NULL, &why);
+    if (err != MR_OK && why.code == MRI_E_PIPE_STATISTICS) {
+        /* No split 'train', as in a dataset of folds: by what it trains on. */
+        mri_diag_clear(&why);
+        err = open_built_in(r, &o, c->split, &why);
+    }
+    if (err != MR_OK) {
+        blame_built_in(&why);
+        if (diag != NULL) {
+            *diag = why;
         }
     }
-    mri_json_release(&j);
     return err;
 }
 
