@@ -35,6 +35,7 @@ typedef struct run {
     mri_salvage_names names;
     mri_rescue rescue;
     uint64_t done_bytes; /* of the shards before this one */
+    uint32_t ordered;    /* shards whose order the manifest says, first */
     /* The shard at hand. */
     uint32_t at;
     mri_body body;
@@ -211,14 +212,15 @@ begin_shard(run *r, mr_diag *diag)
 static mr_err
 save(run *r, const mri_encoded *e, uint32_t split, mr_diag *diag)
 {
-    bool known;
+    bool known, other;
     mr_err err = MR_OK;
 
-    if (!mri_salvage_names_new(&r->names, e->row.uid, &known)) {
+    if (!mri_salvage_names_new(&r->names, &e->row, &known, &other)) {
         return no_memory(diag);
     }
-    if (known) {
-        return MR_OK; /* it came back from another place already */
+    if (known) { /* it came back from another place already */
+        r->report->two_labels += other && r->at >= r->ordered;
+        return MR_OK;
     }
     if (r->writer == NULL) {
         err = begin_shard(r, diag);
@@ -377,6 +379,25 @@ take_shard(run *r, uint32_t i, mr_diag *diag)
     return err;
 }
 
+/* Of a sample that stands twice the row in the later shard of the manifest's
+ * list counts (relabel puts it there). The index says which one; without it the
+ * last shard comes first, and a row before it fills in only where it is lost. */
+static mr_err
+take_shards(run *r, mr_diag *diag)
+{
+    mr_err err = MR_OK;
+
+    if (r->source.manifest != NULL) {
+        r->ordered = (uint32_t)r->source.manifest->n_shards;
+    }
+    for (uint32_t i = 0; err == MR_OK && i < r->source.count; i++) {
+        bool back = i < r->ordered && !r->source.has_index;
+
+        err = take_shard(r, back ? r->ordered - 1 - i : i, diag);
+    }
+    return err;
+}
+
 /* ---- the new dataset ---- */
 
 static mr_err
@@ -450,8 +471,8 @@ work(run *r, bool *committed, mr_diag *diag)
         !mri_salvage_names_add(&r->names, r->source.manifest->schema)) {
         err = no_memory(diag);
     }
-    for (uint32_t i = 0; err == MR_OK && i < r->source.count; i++) {
-        err = take_shard(r, i, diag);
+    if (err == MR_OK) {
+        err = take_shards(r, diag);
     }
     r->report->older_manifest =
         r->source.folder && (r->source.older || r->source.manifest == NULL);

@@ -138,11 +138,12 @@ place_of(const mri_salvage_names *n, const uint8_t uid[MR_UID_BYTES])
 }
 
 static void
-enter(mri_salvage_names *n, const uint8_t uid[MR_UID_BYTES])
+enter(mri_salvage_names *n, const uint8_t uid[MR_UID_BYTES], uint64_t label)
 {
     size_t at = place_of(n, uid);
 
     memcpy(n->uids[at], uid, MR_UID_BYTES);
+    n->labels[at] = label;
     n->used[at] = true;
 }
 
@@ -154,32 +155,41 @@ grow_uids(mri_salvage_names *n)
     n->uid_room = old.uid_room == 0 ? 64 : old.uid_room * 2;
     n->uids = mri_alloc(n->uid_room, sizeof *n->uids);
     n->used = mri_alloc(n->uid_room, sizeof *n->used);
-    if (n->uids == NULL || n->used == NULL) {
+    n->labels = mri_alloc(n->uid_room, sizeof *n->labels);
+    if (n->uids == NULL || n->used == NULL || n->labels == NULL) {
         mri_free(n->uids);
+        mri_free(n->labels);
         mri_free(n->used);
+        mri_free(n->labels);
         *n = old;
         return false;
     }
     for (size_t i = 0; i < old.uid_room; i++) {
         if (old.used[i]) {
-            enter(n, old.uids[i]);
+            enter(n, old.uids[i], old.labels[i]);
         }
     }
     mri_free(old.uids);
     mri_free(old.used);
+    mri_free(old.labels);
     return true;
 }
 
 bool
-mri_salvage_names_new(mri_salvage_names *n, const uint8_t uid[MR_UID_BYTES],
-                      bool *known)
+mri_salvage_names_new(mri_salvage_names *n, const mri_sample_row *row,
+                      bool *known, bool *other)
 {
+    uint64_t label = row->content * 31 + row->group;
+    size_t at;
+
     if (n->uid_count * 2 >= n->uid_room && !grow_uids(n)) {
         return false;
     }
-    *known = n->used[place_of(n, uid)];
+    at = place_of(n, row->uid);
+    *known = n->used[at];
+    *other = *known && n->labels[at] != label;
     if (!*known) {
-        enter(n, uid);
+        enter(n, row->uid, label);
         n->uid_count++;
     }
     return true;

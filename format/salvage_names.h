@@ -8,6 +8,8 @@
 
 #include <format.pb-c.h>
 
+#include "rows.h"
+
 #include <mri/dataset.h>
 
 typedef struct mri_given {
@@ -22,6 +24,7 @@ typedef struct mri_salvage_names {
     uint32_t field_count, class_count;
     char *config;
     uint8_t (*uids)[MR_UID_BYTES]; /* a hash table with linear probing */
+    uint64_t *labels; /* of each uid: what stands for content and group */
     bool *used;
     size_t uid_count, uid_room;
     mri_given *given;
@@ -36,9 +39,10 @@ typedef struct mri_salvage_names {
 /* Fields and classes that are not known yet; the first config stays. */
 bool mri_salvage_names_add(mri_salvage_names *n, const Mri__PbSchema *schema);
 mri_schema mri_salvage_names_schema(const mri_salvage_names *n);
-/* Enter a uid; *known: it was there already. */
-bool mri_salvage_names_new(mri_salvage_names *n,
-                           const uint8_t uid[MR_UID_BYTES], bool *known);
+/* Enter the uid of a row; *known: it was there already, and *other: with
+ * another class or group. */
+bool mri_salvage_names_new(mri_salvage_names *n, const mri_sample_row *row,
+                           bool *known, bool *other);
 /* The split of the sample with that hash of its key. */
 bool mri_salvage_names_split(mri_salvage_names *n, uint64_t key,
                              uint32_t split);

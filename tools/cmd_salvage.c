@@ -82,6 +82,12 @@ say_remarks(const mri_cli *cli, const mri_salvaged *s)
     if (s->no_index) {
         mri_cli_warn(cli, "no index can be read: splits are drawn anew");
     }
+    if (s->two_labels != 0) {
+        mri_cli_warn(cli,
+                     "%s stood there with two labels, as 'relabel' leaves "
+                     "them; no manifest says which is the later: compare",
+                     mri_text_plural(s->two_labels, "sample"));
+    }
     if (s->names_lost) {
         mri_cli_warn(cli, "no copy of a schema is left: fields are named "
                           "field0, field1, ... in their order");
@@ -120,6 +126,7 @@ print_json(mri_json *j, const mri_salvage_options *o, const mri_salvaged *s,
     mri_json_put_bool(j, "names_lost", s->names_lost);
     mri_json_put_bool(j, "older_manifest", s->older_manifest);
     mri_json_put_bool(j, "no_index", s->no_index);
+    mri_json_put_u64(j, "two_labels", s->two_labels);
     mri_json_put_u64(j, "unread_bytes", s->unread);
     mri_json_put_u64(j, "shards", s->shards);
     mri_json_put_u64(j, "shards_damaged", s->shards_hurt);

@@ -44,6 +44,8 @@ typedef struct mri_salvaged {
     bool older_manifest; /* the newest cannot be read: what was withdrawn in
                             it may be among the saved */
     bool no_index;       /* of a dataset: splits are drawn anew */
+    uint64_t two_labels; /* samples that stood there with two labels, of which
+                            nobody knows which is the later */
     uint64_t unread;     /* bytes that the disk did not give */
     uint64_t shards, shards_hurt;
     uint64_t bytes; /* read */

@@ -43,3 +43,38 @@ code=0
 grep -q '"schema":"millrace.salvage.1"' out.json || fail "no JSON"
 [ "$(grep -o '"uid":"[0-9a-f]*"' out.json | wc -l)" = "$lost" ] ||
     fail "JSON names others"
+
+# ---- a relabelled sample stands twice: the later label comes back ----
+
+label() { # DATASET: the class of the sample that was relabelled
+    "$MILLRACE" inspect "$1" --samples | awk -v key="$key" \
+        '$1 == key { print $2 }'
+}
+cp -r cells.mr twice.mr
+set -- $("$MILLRACE" inspect cells.mr --samples | sed -n 2p)
+key=$1
+old=$2
+new=ring
+[ "$old" != ring ] || new=spot
+"$MILLRACE" relabel twice.mr "$key" --class $new -q >/dev/null ||
+    fail "cannot relabel"
+for turn in 1 2 3; do # the ids of shards have no order: try a few
+    rm -rf twice.lost twice.saved
+    cp -r twice.mr twice.lost
+    rm "$(ls twice.lost/index.*.mri | tail -n 1)"
+    "$MILLRACE" salvage twice.lost -o twice.saved >out 2>err ||
+        fail "cannot salvage without an index"
+    grep -q ': 60 samples saved' out || fail "not 60 saved"
+    [ "$(label twice.saved)" = $new ] || fail "turn $turn: the old label is back"
+    grep -q 'two labels' err && fail "the manifest says which is the later"
+    new2=$old
+    old=$new
+    new=$new2
+    "$MILLRACE" relabel twice.mr "$key" --class $new -q >/dev/null ||
+        fail "cannot relabel again"
+done
+rm -rf twice.saved
+rm twice.mr/index.*.mri twice.mr/manifest.*.pb
+"$MILLRACE" salvage twice.mr -o twice.saved >out 2>err ||
+    fail "cannot salvage without a manifest"
+grep -q 'stood there with two labels' err || fail "two labels are not told"
