@@ -158,7 +158,6 @@ grow_uids(mri_salvage_names *n)
     n->labels = mri_alloc(n->uid_room, sizeof *n->labels);
     if (n->uids == NULL || n->used == NULL || n->labels == NULL) {
         mri_free(n->uids);
-        mri_free(n->labels);
         mri_free(n->used);
         mri_free(n->labels);
         *n = old;
@@ -308,6 +307,7 @@ mri_salvage_names_release(mri_salvage_names *n)
     mri_free(n->config);
     mri_free(n->uids);
     mri_free(n->used);
+    mri_free(n->labels);
     mri_free(n->given);
     mri_free(n->split_names);
     mri_free(n->split_shares);
