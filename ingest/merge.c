@@ -9,6 +9,7 @@
 #include "merge.h"
 
 #include "folder.h"
+#include "folds.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
@@ -23,9 +24,6 @@
 #include <sys/stat.h>
 
 #define PIECE ((size_t)1 << 20) /* of a shard that is copied */
-
-static const char *const split_names[] = {"train", "val", "test"};
-static const double split_shares[] = {0.8, 0.1, 0.1};
 
 /* A sample of one of the datasets; 0 is the output itself. */
 typedef struct entry {
@@ -53,6 +51,7 @@ typedef struct merge {
     mri_field_kind *kinds;
     mri_field_level *levels;
     uint32_t field_count, class_count;
+    mri_fold_names splits; /* that all of them have */
 } merge;
 
 static mr_err
@@ -335,16 +334,18 @@ place_levels(merge *m, uint32_t from, uint32_t first)
 static mr_err
 check_splits(const merge *m, uint32_t from, mr_diag *diag)
 {
+    const mri_fold_names *want = &m->splits;
     const mr_dataset *ds = m->sets[from];
-    bool same = mr_dataset_splits(ds) == MRI_COUNT(split_names);
+    bool same = mr_dataset_splits(ds) == want->count;
 
-    for (uint32_t i = 0; same && i < MRI_COUNT(split_names); i++) {
-        same = strcmp(mr_dataset_split_name(ds, i), split_names[i]) == 0;
+    for (uint32_t i = 0; same && i < want->count; i++) {
+        same = strcmp(mr_dataset_split_name(ds, i), want->names[i]) == 0;
     }
     return same ? MR_OK
-                : mri_fail(diag, MRI_E_MERGE, MR_NOWHERE,
-                           "%.200s has other splits than train, val and test",
-                           m->names[from]);
+                : mri_fail(diag, MRI_E_MERGE_SPLITS, MR_NOWHERE,
+                           "%.200s has other splits than %s to %s",
+                           m->names[from], want->names[0],
+                           want->names[want->count - 1]);
 }
 
 static mr_err
@@ -609,7 +610,7 @@ given_split(void *user, uint64_t key)
         e--;
     }
     for (; e != NULL && e < end && e->key == key; e++) { /* whoever is first */
-        if (!e->withdrawn && !e->known && e->split < MRI_COUNT(split_names)) {
+        if (!e->withdrawn && !e->known && e->split < m->splits.count) {
             return e->split;
         }
     }
@@ -633,9 +634,9 @@ commit(merge *m, mr_diag *diag)
                     .shards = m->refs,
                     .shard_count = m->ref_count,
                     .schema = &schema,
-                    .split_names = split_names,
-                    .split_shares = split_shares,
-                    .split_count = MRI_COUNT(split_names),
+                    .split_names = m->splits.names,
+                    .split_shares = m->splits.shares,
+                    .split_count = m->splits.count,
                     .given_split = given_split,
                     .user = m,
                     .watch = m->o->watch};
@@ -688,6 +689,7 @@ work(merge *m, mr_diag *diag)
         err = mri_folder_sweep(&m->folder, &m->journal, diag);
     }
     if (err == MR_OK) {
+        mri_folds_name(&m->splits, mri_folds_of(m->sets[m->sets[0] == NULL]));
         err = gather(m, diag);
     }
     if (err != MR_OK) {

@@ -83,6 +83,24 @@ expect "samples after their source" "$(have samples fewer.mr)" \
 expect "samples of an older generation" "$(have samples older.mr)" 40
 "$MILLRACE" verify fewer.mr older.mr -q || fail "not sound"
 
+# ---- folds ----
+
+for part in one two; do
+    "$MILLRACE" ingest $part -o folds-$part.mr -q --group '{group}_*' \
+        --folds 2 >/dev/null || fail "cannot ingest into folds"
+    "$MILLRACE" inspect folds-$part.mr --samples | tail -n +2
+done | sort >a
+"$MILLRACE" ingest folds-one.mr folds-two.mr -o folds.mr -q >/dev/null ||
+    fail "cannot merge folds"
+"$MILLRACE" inspect folds.mr --samples | tail -n +2 | sort >b
+equal "folds of the samples" a b
+"$MILLRACE" verify folds.mr -q || fail "folds.mr is not sound"
+code=0
+"$MILLRACE" ingest folds-one.mr two.mr -o no.mr -q 2>err || code=$?
+expect "exit of a merge of other splits" "$code" 2
+grep -q "E0362.*two.mr has other splits than fold0 to fold1" err ||
+    fail "other splits: not said: $(cat err)"
+
 # ---- one name, two samples ----
 
 cp -r two.mr other.mr
