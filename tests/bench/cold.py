@@ -8,7 +8,8 @@
 Before each turn every side closes its files, the page cache lets go of them, and
 they are opened again; the clock runs for the reads alone, by one thread. What
 counts is time by the clock: most of it is waiting. millrace reads mapped and not
-(MILLRACE_NO_MMAP); records and samples with ranks known in advance, as a stream
+(MILLRACE_NO_MMAP; a copy of the files, since the page cache keeps what somebody
+has mapped); records and samples with ranks known in advance, as a stream
 knows them, and one at a time. It checks what it reads, and nobody else does.
 Peers: Blosc2 b2nd, Zarr, and a mapped .npy for boxes; LMDB and a mapped .npy for
 records. Files lie in the folder that TMPDIR names: it must be on a disk.
@@ -16,6 +17,7 @@ records. Files lie in the folder that TMPDIR names: it must be on a disk.
 import os
 import pathlib
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -28,6 +30,13 @@ np, blosc2 = race.need("numpy", "blosc2")
 from box import BLOCK, BOX, clouds, write_nifti  # noqa: E402
 
 NO_MMAP = {"MILLRACE_NO_MMAP": "1"}
+
+
+def copy_of(dataset):
+    other = dataset.with_suffix(".copy.mr")
+    shutil.copytree(dataset, other)
+    os.sync()
+    return other
 
 
 class Boxes:
@@ -128,7 +137,7 @@ def boxes(args, folder):
         return blosc2.open(str(path), mode="r", dparams={"nthreads": 1}, **how)
 
     sides = {"millrace": Boxes(args.build, folder / "v.mr", draw),
-             "millrace, --no-mmap": Boxes(args.build, folder / "v.mr", draw, **NO_MMAP),
+             "millrace, --no-mmap": Boxes(args.build, copy_of(folder / "v.mr"), draw, **NO_MMAP),
              f"Blosc2 {blosc2.__version__}, chunks 128^3": Arrays(folder / "v.b2nd", b2nd, draw),
              f"Blosc2 {blosc2.__version__}, chunks 128^3, mapped":
              Arrays(folder / "v.b2nd", lambda p: b2nd(p, mmap_mode="r"), draw),
@@ -155,7 +164,7 @@ def records(args, folder, count, size):
     program = args.build / "bench" / "records_bench"
     race.subprocess.run([program, "make", dataset, str(count), str(size)], check=True)
     mapped = race.Program(args.build, "records_bench", "read", dataset)
-    ranged = race.Program(args.build, "records_bench", "read", dataset, **NO_MMAP)
+    ranged = race.Program(args.build, "records_bench", "read", copy_of(dataset), **NO_MMAP)
     rows = np.random.default_rng(1).integers(0, 256, (count, size), np.uint8)
     np.save(folder / "r.npy", rows)
     sides = {"millrace": Records(mapped, "want", args.reads), "millrace, one at a time": Records(mapped, "time", args.reads),
