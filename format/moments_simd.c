@@ -6,6 +6,7 @@
 #include "moments_simd.h"
 
 #include <mri/cpu.h>
+#include <mri/half.h>
 
 #include <math.h>
 #include <string.h>
@@ -16,33 +17,9 @@
 
 enum { LANES = 8 };
 
-static inline double
-of_half(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31,
-             m = h & 1023, u;
-    float f;
-
-    if (e == 0) {
-        f = (float)m * 0x1p-24f;
-        return (double)(sign != 0 ? -f : f);
-    }
-    u = sign | (e == 31 ? 255u : e + 112) << 23 | m << 13;
-    memcpy(&f, &u, sizeof f);
-    return (double)f;
-}
-
-static inline double
-of_brain(uint16_t h)
-{
-    uint32_t u = (uint32_t)h << 16;
-    float f;
-
-    memcpy(&f, &u, sizeof f);
-    return (double)f;
-}
-
 #define AS_IT_IS(x) ((double)(x))
+#define OF_F16(x) ((double)mri_f16_to_f32(x))
+#define OF_BF16(x) ((double)mri_bf16_to_f32(x))
 #define PHYSICAL(name, type, convert)                                          \
     static void name##_physical(double *restrict out, const mri_run *run)      \
     {                                                                          \
@@ -67,8 +44,8 @@ PHYSICAL(u32, uint32_t, AS_IT_IS)
 PHYSICAL(i32, int32_t, AS_IT_IS)
 PHYSICAL(u64, uint64_t, AS_IT_IS)
 PHYSICAL(i64, int64_t, AS_IT_IS)
-PHYSICAL(f16, uint16_t, of_half)
-PHYSICAL(bf16, uint16_t, of_brain)
+PHYSICAL(f16, uint16_t, OF_F16)
+PHYSICAL(bf16, uint16_t, OF_BF16)
 PHYSICAL(f32, float, AS_IT_IS)
 PHYSICAL(f64, double, AS_IT_IS)
 
@@ -195,8 +172,8 @@ put_numbers(mri_range *out, double low, double high, size_t n)
         put_numbers(out, (double)low, (double)high, n);                        \
     }
 #define SAME(x) (x)
-NUMBERS(f16, uint16_t, double, of_half)
-NUMBERS(bf16, uint16_t, double, of_brain)
+NUMBERS(f16, uint16_t, double, OF_F16)
+NUMBERS(bf16, uint16_t, double, OF_BF16)
 NUMBERS(f32, float, float, SAME)
 NUMBERS(f64, double, double, SAME)
 

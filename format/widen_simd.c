@@ -6,38 +6,11 @@
 #include "widen_simd.h"
 
 #include <mri/cpu.h>
+#include <mri/half.h>
 
 #include <stdbool.h>
-#include <string.h>
 
 #define widen_at MRI_AT_LEVEL(mri_widen_at)
-
-static inline float
-of_half(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31,
-             m = h & 1023, u;
-    float f;
-
-    if (e == 0) {
-        f = (float)m * 0x1p-24f;
-        return sign != 0 ? -f : f;
-    }
-    u = e == 31 ? sign | 0x7F800000u | m << 13
-                : sign | (e + 112) << 23 | m << 13;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-static inline float
-of_brain(uint16_t b)
-{
-    uint32_t u = (uint32_t)b << 16;
-    float f;
-
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
 
 /* `plain` is exact, or rounds to f32 once; so is `wide` with f64. */
 #define WIDEN(name, type, plain, wide)                                         \
@@ -71,8 +44,8 @@ WIDEN(of_u32, uint32_t, (uint32_t), (double))
 WIDEN(of_i32, int32_t, (int32_t), (double))
 WIDEN(of_u64, uint64_t, (uint64_t), (double))
 WIDEN(of_i64, int64_t, (int64_t), (double))
-WIDEN(of_f16, uint16_t, of_half, (double)of_half)
-WIDEN(of_bf16, uint16_t, of_brain, (double)of_brain)
+WIDEN(of_f16, uint16_t, mri_f16_to_f32, (double)mri_f16_to_f32)
+WIDEN(of_bf16, uint16_t, mri_bf16_to_f32, (double)mri_bf16_to_f32)
 WIDEN(of_f32, float, (float), (double))
 WIDEN(of_f64, double, (double), (double))
 

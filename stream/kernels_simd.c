@@ -9,6 +9,7 @@
 #include "kernels.h"
 
 #include <mri/cpu.h>
+#include <mri/half.h>
 
 #include <string.h>
 
@@ -88,33 +89,6 @@ LOAD(int64_t, double)
 LOAD(float, float)
 LOAD(double, double)
 
-static float
-half_to_float(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31,
-             m = h & 1023, u;
-    float f;
-
-    if (e == 0) {
-        f = (float)m * 0x1p-24f;
-        return sign != 0 ? -f : f;
-    }
-    u = e == 31 ? sign | 0x7F800000u | m << 13
-                : sign | (e + 112) << 23 | m << 13;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-static float
-brain_to_float(uint16_t b)
-{
-    uint32_t u = (uint32_t)b << 16;
-    float f;
-
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
 static void
 load_short_float(float *restrict out, const mri_load *how, size_t n)
 {
@@ -122,7 +96,7 @@ load_short_float(float *restrict out, const mri_load *how, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         uint16_t v = p[(int64_t)i * how->step];
-        float f = how->dtype == MR_F16 ? half_to_float(v) : brain_to_float(v);
+        float f = how->dtype == MR_F16 ? mri_f16_to_f32(v) : mri_bf16_to_f32(v);
 
         out[i] = how->scaled ? (float)((double)f * how->slope + how->inter) : f;
     }

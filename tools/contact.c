@@ -6,6 +6,7 @@
 #include <mri/bytes.h>
 #include <mri/error.h>
 #include <mri/file.h>
+#include <mri/half.h>
 #include <mri/source.h>
 
 #include <cairo.h>
@@ -30,9 +31,6 @@ typedef struct plane {
 static double
 value_at(mr_dtype dtype, const void *p, uint64_t i)
 {
-    float f;
-    uint32_t u;
-
     switch (dtype) {
     case MR_U8:
         return ((const uint8_t *)p)[i];
@@ -54,10 +52,10 @@ value_at(mr_dtype dtype, const void *p, uint64_t i)
         return (double)((const float *)p)[i];
     case MR_F64:
         return ((const double *)p)[i];
+    case MR_F16:
+        return (double)mri_f16_to_f32(((const uint16_t *)p)[i]);
     case MR_BF16:
-        u = (uint32_t)((const uint16_t *)p)[i] << 16;
-        memcpy(&f, &u, sizeof f);
-        return (double)f;
+        return (double)mri_bf16_to_f32(((const uint16_t *)p)[i]);
     default:
         return 0;
     }
