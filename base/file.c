@@ -171,6 +171,15 @@ mri_file_size(int fd, const char *path, uint64_t *size, mr_diag *diag)
     return MR_OK;
 }
 
+bool
+mri_file_named(int fd, const char *path)
+{
+    struct stat mine, there;
+
+    return fstat(fd, &mine) == 0 && stat(path, &there) == 0 &&
+           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
 mr_err
 mri_dir_sync(const char *dir, mr_diag *diag)
 {

@@ -302,10 +302,9 @@ mr_dataset_sample(const mr_dataset *ds, uint64_t rank, mr_sample *out,
     return MR_OK;
 }
 
-/* Shard and grid row of field `i` of a sample. */
-static mr_err
-grid_at(const mr_dataset *ds, uint64_t rank, uint32_t i,
-        const mri_shard **shard, mri_grid_row *g, mr_diag *diag)
+mr_err
+mri_dataset_grid(const mr_dataset *ds, uint64_t rank, uint32_t i,
+                 const mri_shard **shard, mri_grid_row *g, mr_diag *diag)
 {
     mri_sample_row row;
     mri_index_entry at;
@@ -330,7 +329,7 @@ mr_dataset_field(const mr_dataset *ds, uint64_t rank, uint32_t i, mr_field *out,
 {
     const mri_shard *s;
     mri_grid_row g;
-    mr_err err = grid_at(ds, rank, i, &s, &g, diag);
+    mr_err err = mri_dataset_grid(ds, rank, i, &s, &g, diag);
 
     if (err != MR_OK) {
         return err;
@@ -383,7 +382,7 @@ mr_dataset_read(const mr_dataset *ds, uint64_t rank, uint32_t i,
 {
     const mri_shard *s;
     mri_grid_row g;
-    mr_err err = grid_at(ds, rank, i, &s, &g, diag);
+    mr_err err = mri_dataset_grid(ds, rank, i, &s, &g, diag);
 
     return err == MR_OK ? mri_shard_read_box(s, &g, box, out, scratch, diag)
                         : err;
@@ -426,7 +425,7 @@ mr_dataset_read_f32(const mr_dataset *ds, uint64_t rank, uint32_t i,
     const mri_shard *s;
     mri_grid_row g;
     mri_to_f32 to = {.out = out};
-    mr_err err = grid_at(ds, rank, i, &s, &g, diag);
+    mr_err err = mri_dataset_grid(ds, rank, i, &s, &g, diag);
 
     if (err == MR_OK) {
         err = scale_of(ds, rank, i, s, &g, scratch, &to.scale, diag);
@@ -519,7 +518,7 @@ mr_dataset_bytes(const mr_dataset *ds, uint64_t rank, uint32_t i,
 {
     const mri_shard *s;
     mri_grid_row g;
-    mr_err err = grid_at(ds, rank, i, &s, &g, diag);
+    mr_err err = mri_dataset_grid(ds, rank, i, &s, &g, diag);
 
     return err == MR_OK
                ? mri_shard_read_verbatim(s, &g, p, bytes, scratch, diag)
@@ -535,7 +534,7 @@ mr_dataset_scale(const mr_dataset *ds, uint64_t rank, uint32_t i, double *slope,
     mri_grid_row g;
     Mri__PbMeta *pb;
     mri_index_entry at;
-    mr_err err = grid_at(ds, rank, i, &s, &g, diag);
+    mr_err err = mri_dataset_grid(ds, rank, i, &s, &g, diag);
 
     *slope = 1;
     *inter = 0;

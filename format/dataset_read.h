@@ -47,6 +47,11 @@ MR_USE_RESULT mr_err mri_dataset_locate(const mr_dataset *ds, uint64_t rank,
                                         const mri_shard **shard,
                                         mri_index_entry *at,
                                         mri_sample_row *row, mr_diag *diag);
+/* Shard and grid row of field `i` of a sample; the row's field is numbered as
+ * the dataset's are. */
+MR_USE_RESULT mr_err mri_dataset_grid(const mr_dataset *ds, uint64_t rank,
+                                      uint32_t i, const mri_shard **shard,
+                                      mri_grid_row *g, mr_diag *diag);
 /* What the manifest says of shard `i`. */
 void mri_dataset_shard_ref(const Mri__PbManifest *m, size_t i,
                            mri_shard_ref *ref);

@@ -14,17 +14,8 @@ static mr_err
 array_at(const mr_dataset *ds, uint64_t rank, uint32_t i,
          const mri_shard **shard, mri_grid_row *g, mr_diag *diag)
 {
-    mri_sample_row row;
-    mri_index_entry at;
-    mr_err err = mri_dataset_locate(ds, rank, shard, &at, &row, diag);
+    mr_err err = mri_dataset_grid(ds, rank, i, shard, g, diag);
 
-    if (err == MR_OK && i >= row.n_grid) {
-        err = mri_fail(diag, MRI_E_NO_BOX, MR_NOWHERE,
-                       "field %u of a sample of %u", i, row.n_grid);
-    }
-    if (err == MR_OK) {
-        err = mri_shard_grid(*shard, &row, i, g, diag);
-    }
     if (err == MR_OK && g->encoding != MR_ENC_CHUNKS) {
         err = mri_fail(diag, MRI_E_NOT_ARRAY, MR_NOWHERE,
                        "the field is kept as a file, not as an array");

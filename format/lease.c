@@ -17,16 +17,6 @@ gone(const char *path)
     return access(path, F_OK) != 0 && errno == ENOENT;
 }
 
-/* The file that is open is still the one that the name leads to. */
-static bool
-named(int fd, const char *path)
-{
-    struct stat mine, there;
-
-    return fstat(fd, &mine) == 0 && stat(path, &there) == 0 &&
-           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
-}
-
 mr_err
 mri_lease_take(int *fd, const char *manifest, mr_diag *diag)
 {
@@ -40,7 +30,7 @@ mri_lease_take(int *fd, const char *manifest, mr_diag *diag)
         return err;
     }
     if ((flock(*fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) ||
-        !named(*fd, manifest)) {
+        !mri_file_named(*fd, manifest)) {
         mri_file_drop(fd);
     }
     return MR_OK;

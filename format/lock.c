@@ -30,16 +30,6 @@ held(const char *path, int fd, mr_diag *diag)
     return err;
 }
 
-/* The file that we locked is still the one that the name leads to. */
-static bool
-still_named(int fd, const char *path)
-{
-    struct stat mine, named;
-
-    return fstat(fd, &mine) == 0 && stat(path, &named) == 0 &&
-           mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
-}
-
 mr_err
 mri_lock_take(mri_lock *lock, const char *path, mr_diag *diag)
 {
@@ -62,7 +52,7 @@ mri_lock_take(mri_lock *lock, const char *path, mr_diag *diag)
             mri_free(name);
             return err;
         }
-        if (still_named(fd, path)) {
+        if (mri_file_named(fd, path)) {
             break;
         }
         mri_file_drop(&fd); /* its holder removed it meanwhile */

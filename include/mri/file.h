@@ -53,6 +53,8 @@ MR_USE_RESULT mr_err mri_file_close(int *fd, const char *path, mr_diag *diag);
 void mri_file_drop(int *fd);
 MR_USE_RESULT mr_err mri_file_size(int fd, const char *path, uint64_t *size,
                                    mr_diag *diag);
+/* The file that is open is still the one that the name leads to. */
+bool mri_file_named(int fd, const char *path);
 /* fsync the folder itself, so that names in it survive a power cut. */
 MR_USE_RESULT mr_err mri_dir_sync(const char *dir, mr_diag *diag);
 /* mkdir, and no complaint if it is there already. */
