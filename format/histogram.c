@@ -228,7 +228,7 @@ bool
 mri_bins_unpack(const mri_bins *b, uint64_t *count, const uint8_t *p,
                 size_t bytes)
 {
-    const uint8_t *end = p + bytes;
+    const uint8_t *end = bytes != 0 ? p + bytes : p; /* NULL: nothing */
     uint64_t next = 0, gap, n;
 
     while (p < end) {
