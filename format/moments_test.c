@@ -77,6 +77,84 @@ moments_of(mri_moment_row *out, const mri_grid_row *g, const void *pixels,
     mri_survey_release(&s);
 }
 
+/* Element i of a type: some small x, spread over the range of the type. The
+ * number that was stored. */
+static double
+put(uint8_t *raw, size_t i, mr_dtype dtype, int x)
+{
+    switch (dtype) {
+    case MR_U8:
+        return raw[i] = (uint8_t)(x + 125);
+    case MR_I8:
+        return ((int8_t *)raw)[i] = (int8_t)x;
+    case MR_U16:
+        return ((uint16_t *)raw)[i] = (uint16_t)(x * 200 + 26000);
+    case MR_I16:
+        return ((int16_t *)raw)[i] = (int16_t)(x * 250);
+    case MR_U32:
+        return ((uint32_t *)raw)[i] = (uint32_t)(x + 125) * 10000000u;
+    case MR_I32:
+        return ((int32_t *)raw)[i] = x * 10000000;
+    case MR_I64:
+        ((int64_t *)raw)[i] = x;
+        return x;
+    case MR_U64:
+        ((uint64_t *)raw)[i] = (uint64_t)(x + 125);
+        return x + 125;
+    case MR_F32:
+        return (double)(((float *)raw)[i] = (float)x * 0.25f);
+    default:
+        return ((double *)raw)[i] = x / 7.0;
+    }
+}
+
+/* The values of one channel, taken one by one; how many. */
+static size_t
+channel_of(double *out, const mri_grid_row *g, const double *v, uint32_t c)
+{
+    const char *at = memchr(g->axes, 'C', g->ndim);
+    size_t inner = 1, m = 0;
+    size_t n = (size_t)(mri_grid_bytes(g) / mr_dtype_bytes(g->dtype));
+
+    for (int i = at != NULL ? (int)(at - g->axes) + 1 : g->ndim; i < g->ndim;
+         i++) {
+        inner *= g->dims[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (at == NULL || i / inner % mri_channels_of(g) == c) {
+            out[m++] = v[i];
+        }
+    }
+    return m;
+}
+
+static void
+check_channels(const mri_grid_row *g, uint64_t *seed)
+{
+    mr_dtype dtype = (mr_dtype)g->dtype;
+    size_t n = (size_t)(mri_grid_bytes(g) / mr_dtype_bytes(dtype));
+    uint8_t *raw = malloc(n * mr_dtype_bytes(dtype));
+    double *v = malloc(n * sizeof *v), *mine = malloc(n * sizeof *mine);
+
+    for (size_t i = 0; i < n; i++) {
+        int x = (int)(scratch_random(seed) % 251) - 125;
+
+        v[i] = put(raw, i, dtype, scratch_random(seed) % 5 == 0 ? 0 : x);
+    }
+    for (uint32_t c = 0; c < mri_channels_of(g); c++) {
+        mri_moment_row got;
+        mr_moments all, nonzero;
+
+        naive(mine, channel_of(mine, g, v, c), &all, &nonzero);
+        moments_of(&got, g, raw, c, 1, 0);
+        near(&got.all, &all);
+        near(&got.nonzero, &nonzero);
+    }
+    free(raw);
+    free(v);
+    free(mine);
+}
+
 /* Every integer type and layout, against plain f64 over the same elements. */
 static void
 each_channel_gets_the_moments_of_its_own_elements(void **state)
@@ -97,84 +175,8 @@ each_channel_gets_the_moments_of_its_own_elements(void **state)
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             mri_grid_row g = grid(types[t], shapes[s].axes, shapes[s].dims);
-            size_t n = (size_t)(mri_grid_bytes(&g) / mr_dtype_bytes(types[t]));
-            size_t element = mr_dtype_bytes(types[t]);
-            uint8_t *raw = malloc(n * element);
-            double *v = malloc(n * sizeof *v);
-            uint32_t channels = mri_channels_of(&g);
 
-            for (size_t i = 0; i < n; i++) {
-                int x = (int)(scratch_random(&seed) % 251) - 125;
-
-                x = scratch_random(&seed) % 5 == 0 ? 0 : x;
-                switch (types[t]) {
-                case MR_U8:
-                    ((uint8_t *)raw)[i] = (uint8_t)(x + 125);
-                    v[i] = x + 125;
-                    break;
-                case MR_I8:
-                    ((int8_t *)raw)[i] = (int8_t)x;
-                    v[i] = x;
-                    break;
-                case MR_U16:
-                    ((uint16_t *)raw)[i] = (uint16_t)(x * 200 + 26000);
-                    v[i] = x * 200 + 26000;
-                    break;
-                case MR_I16:
-                    ((int16_t *)raw)[i] = (int16_t)(x * 250);
-                    v[i] = x * 250;
-                    break;
-                case MR_U32:
-                    ((uint32_t *)raw)[i] = (uint32_t)(x + 125) * 10000000u;
-                    v[i] = (x + 125) * 1e7;
-                    break;
-                case MR_I32:
-                    ((int32_t *)raw)[i] = x * 10000000;
-                    v[i] = x * 1e7;
-                    break;
-                case MR_I64:
-                    ((int64_t *)raw)[i] = x;
-                    v[i] = x;
-                    break;
-                case MR_U64:
-                    ((uint64_t *)raw)[i] = (uint64_t)(x + 125);
-                    v[i] = x + 125;
-                    break;
-                case MR_F32:
-                    ((float *)raw)[i] = (float)x * 0.25f;
-                    v[i] = x * 0.25;
-                    break;
-                default:
-                    ((double *)raw)[i] = x / 7.0;
-                    v[i] = x / 7.0;
-                    break;
-                }
-            }
-            for (uint32_t c = 0; c < channels; c++) {
-                const char *at = strchr(shapes[s].axes, 'C');
-                size_t inner = 1, m = 0;
-                double *mine = malloc(n * sizeof *mine);
-                mri_moment_row got;
-                mr_moments all, nonzero;
-
-                for (size_t i = at != NULL ? (size_t)(at - shapes[s].axes) + 1
-                                           : g.ndim;
-                     i < g.ndim; i++) {
-                    inner *= g.dims[i];
-                }
-                for (size_t i = 0; i < n; i++) {
-                    if (at == NULL || i / inner % channels == c) {
-                        mine[m++] = v[i];
-                    }
-                }
-                naive(mine, m, &all, &nonzero);
-                moments_of(&got, &g, raw, c, 1, 0);
-                near(&got.all, &all);
-                near(&got.nonzero, &nonzero);
-                free(mine);
-            }
-            free(raw);
-            free(v);
+            check_channels(&g, &seed);
         }
     }
 }
