@@ -1,82 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <millrace/stream.h>
+/* What a stream holds: its bits, its order, its epochs. */
+#include "stream_set.h"
 
-#include <mri/alloc.h>
-#include <mri/bytes.h>
 #include <mri/cpu.h>
-#include <mri/crc32c.h>
-#include <mri/digest.h>
-#include <mri/error.h>
-#include <mri/feed.h>
 #include <mri/hash.h>
-
-#include "test_set.h"
-
-#include <math.h>
-#include <pthread.h>
-
-static set cells, jpegs, volumes;
-static const char dino[] =
-    "- select: {channels: [DAPI, GFP, BF]}\n"
-    "- minmax\n"
-    "- multi_crop: {global: {size: 32}, local: {count: 2, size: 16}}\n"
-    "- flip: {horizontal: 0.5, vertical: 0.5}\n"
-    "- brightness: {p: 0.8}\n"
-    "- blur: {p: {global: [1.0, 0.1], local: 0.5}}\n"
-    "- solarize: {p: {global: [0, 0.2], local: 0}}\n"
-    "- normalize: {from: dataset}\n";
-static const char photo[] =
-    "- random_resized_crop: {size: 48}\n"
-    "- flip\n"
-    "- normalize: {mean: [123.7, 116.3, 103.5], std: [58.4, 57.1, 57.4]}\n";
-static const char patch[] = "- crop3d: {size: [12, 16, 20]}\n"
-                            "- flip: {vertical: 0.5, depth: 0.5}\n"
-                            "- normalize: {from: dataset}\n";
-
-static mr_stream_options
-options(const set *s, const char *pipeline)
-{
-    mr_stream_options o = mr_stream_defaults();
-
-    o.source = s->dir;
-    o.split = "all";
-    o.pipeline = pipeline;
-    o.batch_size = 7;
-    o.seed = 42;
-    o.threads = 2;
-    return o;
-}
-
-static mr_stream *
-open_stream(const mr_stream_options *o)
-{
-    mr_stream *s;
-    mr_diag d = {0};
-
-    assert_ok(mr_stream_open(&s, o, &d), &d);
-    return s;
-}
-
-/* The --hash lines of the next n batches; free. */
-static char *
-lines_of(const mr_stream_options *o, unsigned n, bool rows)
-{
-    mr_stream *s = open_stream(o);
-    mri_bytes out = {0};
-    mr_diag d = {0};
-
-    for (unsigned i = 0; i < n; i++) {
-        mr_batch *b;
-
-        assert_ok(mr_stream_next(s, &b, &d), &d);
-        assert_true(rows ? mri_batch_row_lines(&out, b)
-                         : mri_batch_line(&out, b));
-        mr_batch_unref(b);
-    }
-    mr_stream_close(s);
-    assert_true(mri_bytes_add(&out, "", 1));
-    return (char *)out.data;
-}
 
 static uint64_t
 hash_of(const char *lines)
@@ -207,19 +134,6 @@ consumers_put_together_are_one(void **state)
     }
 }
 
-static char *
-line_of(mr_stream *s, uint64_t epoch, uint64_t index)
-{
-    mri_bytes out = {0};
-    mr_batch *b;
-    mr_diag d = {0};
-
-    assert_ok(mr_stream_get(s, epoch, index, &b, &d), &d);
-    assert_true(mri_batch_line(&out, b) && mri_bytes_add(&out, "", 1));
-    mr_batch_unref(b);
-    return (char *)out.data;
-}
-
 static void
 any_batch_can_be_had_at_any_time(void **state)
 {
@@ -315,119 +229,6 @@ tails_mask_drop_or_wrap(void **state)
     assert_int_equal(masked, 0);
 }
 
-static char *
-resume_at(const mr_stream_options *before, const mr_stream_options *after,
-          unsigned skip, unsigned n)
-{
-    mr_stream *s = open_stream(before);
-    uint8_t cursor[MR_CURSOR_BYTES];
-    mri_bytes out = {0};
-    mr_diag d = {0};
-    mr_batch *b;
-
-    for (unsigned i = 0; i < skip; i++) {
-        assert_ok(mr_stream_next(s, &b, &d), &d);
-        mr_batch_unref(b);
-    }
-    mr_stream_cursor(s, cursor);
-    mr_stream_close(s);
-    s = open_stream(after);
-    assert_ok(mr_stream_seek(s, cursor, &d), &d);
-    for (unsigned i = 0; i < n; i++) {
-        assert_ok(mr_stream_next(s, &b, &d), &d);
-        assert_true(mri_batch_row_lines(&out, b));
-        mr_batch_unref(b);
-    }
-    mr_stream_close(s);
-    assert_true(mri_bytes_add(&out, "", 1));
-    return (char *)out.data;
-}
-
-static void
-a_cursor_goes_on_exactly(void **state)
-{
-    mr_stream_options o = options(&cells, dino), other;
-    char *all = lines_of(&o, 12, true);
-
-    (void)state;
-    for (unsigned skip = 0; skip <= 9; skip++) {
-        char *rest = resume_at(&o, &o, skip, 12 - skip);
-
-        assert_string_equal(all + strlen(all) - strlen(rest), rest);
-        mri_free(rest);
-    }
-    /* another batch size: the same rows in the same order */
-    other = o;
-    other.batch_size = 10;
-    other.threads = 3;
-    {
-        char *rest = resume_at(&o, &other, 2, 1), *p = rest, *q = all;
-
-        for (int i = 0; i < 14; i++) {
-            q = strchr(q, '\n') + 1;
-        }
-        for (int i = 0; i < 10; i++) { /* from the uid on */
-            char *a = strchr(strchr(strchr(p, ' ') + 1, ' ') + 1, ' ') + 1;
-            char *b = strchr(strchr(strchr(q, ' ') + 1, ' ') + 1, ' ') + 1;
-
-            assert_int_equal(strcspn(a, "\n"), strcspn(b, "\n"));
-            assert_memory_equal(a, b, strcspn(a, "\n"));
-            p = strchr(p, '\n') + 1;
-            q = strchr(q, '\n') + 1;
-        }
-        mri_free(rest);
-    }
-    mri_free(all);
-}
-
-static void
-a_cursor_of_another_stream_is_refused_by_name(void **state)
-{
-    mr_stream_options o = options(&cells, dino);
-    uint8_t cursor[MR_CURSOR_BYTES], bad[MR_CURSOR_BYTES];
-    mr_stream *s = open_stream(&o);
-    struct {
-        mr_stream_options o;
-        const char *says;
-    } other[5];
-
-    (void)state;
-    mr_stream_cursor(s, cursor);
-    for (int i = 0; i < 64; i++) { /* any bit flipped */
-        mr_diag d = {0};
-
-        memcpy(bad, cursor, sizeof bad);
-        bad[i] ^= (uint8_t)(1 << i % 8);
-        assert_fails(mr_stream_seek(s, bad, &d), MR_ECORRUPT);
-    }
-    mr_stream_close(s);
-    for (int i = 0; i < 5; i++) {
-        other[i].o = o;
-    }
-    other[0].o.seed = 43;
-    other[0].says = "the seed differs (42 there, 43 here)";
-    other[1].o.split = "train";
-    other[1].says = "the split differs";
-    other[2].o.pipeline = "[flip, crop: {size: 9}]";
-    other[2].says = "the pipeline differs";
-    other[3].o.tail = MR_TAIL_WRAP;
-    other[3].says = "order or tail differs";
-    other[4].o.source = volumes.dir;
-    other[4].o.pipeline = patch;
-    other[4].says = "the dataset differs";
-    for (int i = 0; i < 5; i++) {
-        mr_diag d = {0};
-
-        s = open_stream(&other[i].o);
-        assert_fails(mr_stream_seek(s, cursor, &d), MR_EARG);
-        assert_int_equal(d.code, MRI_E_CURSOR_OTHER);
-        if (strstr(d.text, other[i].says) == NULL) {
-            fail_msg("%s: %s", other[i].says, d.text);
-        }
-        mr_stream_close(s);
-    }
-}
-
 static void
 every_sample_sees_other_draws_in_other_epochs(void **state)
 {
@@ -456,208 +257,6 @@ every_sample_sees_other_draws_in_other_epochs(void **state)
     mri_free(b);
     mri_free(c);
     mri_free(d);
-}
-
-static unsigned told;
-static uint8_t told_uid[16];
-
-static void
-hear(void *user, const uint8_t uid[MR_UID_BYTES], const mr_diag *why)
-{
-    (void)user;
-    assert_int_equal(why->err, MR_ECORRUPT);
-    memcpy(told_uid, uid, 16);
-    told++;
-}
-
-/* A bit of the pixels of some sample is flipped on disk. */
-static void
-damage_shard(const set *s)
-{
-    char command[700];
-
-    (void)snprintf(command, sizeof command,
-                   "f=$(find '%s' -name '*.mrs'); printf '\\377\\000\\377' | "
-                   "dd of=\"$f\" bs=1 seek=20000 conv=notrunc 2>/dev/null",
-                   s->dir);
-    assert_int_equal(system(command), 0);
-}
-
-static void
-damage_stops_or_masks_as_the_policy_says(void **state)
-{
-    set hurt = {0};
-    mr_stream_options o;
-    mr_stream_counters c;
-    unsigned masked = 0, failed = 0;
-    mr_stream *s;
-    mr_batch *b;
-    mr_diag d = {0};
-
-    (void)state;
-    set_make(&hurt, SET_CELLS, 30);
-    damage_shard(&hurt);
-    o = options(&hurt, "[minmax, crop: {size: 20}]");
-    s = open_stream(&o);
-    for (uint64_t i = 0; i < mr_stream_batches(s); i++) {
-        mr_err err = mr_stream_get(s, 0, i, &b, &d);
-
-        if (err == MR_OK) {
-            mr_batch_unref(b);
-        } else {
-            assert_int_equal(err, MR_ECORRUPT);
-            assert_non_null(strstr(d.text, "sample "));
-            assert_true(d.path[0] != '\0');
-            failed++;
-        }
-    }
-    assert_int_equal(failed, 1);
-    mr_stream_close(s);
-    o.on_damage = MR_DAMAGE_MASK;
-    o.damaged = hear;
-    s = open_stream(&o);
-    for (uint64_t i = 0; i < mr_stream_batches(s); i++) {
-        assert_ok(mr_stream_next(s, &b, &d), &d);
-        masked += 7 - (unsigned)mr_batch_valid_rows(b);
-        mr_batch_unref(b);
-    }
-    mr_stream_count(s, &c);
-    assert_int_equal(masked, 5 + 1);
-    assert_int_equal(told, 1);
-    assert_int_equal(c.damaged, 1);
-    assert_int_equal(c.rows, 29);
-    mr_stream_close(s);
-    scratch_remove(hurt.dir);
-}
-
-static void *
-let_go(void *arg)
-{
-    mr_batch_unref(arg);
-    return NULL;
-}
-
-static void
-batches_outlive_their_stream(void **state)
-{
-    mr_stream_options o = options(&cells, dino);
-    mr_stream *s = open_stream(&o);
-    mr_batch *b[5];
-    pthread_t t[5];
-    mr_diag d = {0};
-
-    (void)state;
-    for (int i = 0; i < 5; i++) {
-        assert_ok(mr_stream_next(s, &b[i], &d), &d);
-    }
-    mr_stream_close(s); /* with batches under way */
-    for (int i = 0; i < 5; i++) {
-        assert_true(*(uint8_t *)mr_batch_tensor(b[i], "valid")->data == 1);
-        assert_int_equal(pthread_create(&t[i], NULL, let_go, b[i]), 0);
-    }
-    for (int i = 0; i < 5; i++) {
-        pthread_join(t[i], NULL);
-    }
-}
-
-/* Whichever way a set of samples is written, the stream is the same. */
-static void
-a_union_of_splits_is_one_stream(void **state)
-{
-    static const char pipeline[] =
-        "- crop: {size: 16}\n"
-        "- flip\n"
-        "- normalize: {from: dataset, split: 'test+train'}\n";
-    static const char *const texts[][2] = {{"test+train", "!val"},
-                                           {"val+test+train", "all"},
-                                           {"train", "!val+test"}};
-
-    (void)state;
-    for (size_t k = 0; k < MRI_COUNT(texts); k++) {
-        mr_stream_options o[2];
-        mr_stream *s[2];
-        char *lines[2];
-
-        for (int i = 0; i < 2; i++) {
-            o[i] = options(&cells, pipeline);
-            o[i].split = texts[k][i];
-            lines[i] = lines_of(&o[i], 8, true);
-            s[i] = open_stream(&o[i]);
-        }
-        assert_string_equal(lines[0], lines[1]);
-        assert_memory_equal(mr_stream_id(s[0]), mr_stream_id(s[1]), 16);
-        assert_string_equal(mr_stream_canonical(s[0]),
-                            mr_stream_canonical(s[1]));
-        assert_null(strstr(mr_stream_canonical(s[0]), "!"));
-        for (int i = 0; i < 2; i++) {
-            mr_stream_close(s[i]);
-            mri_free(lines[i]);
-        }
-    }
-}
-
-static void
-wrong_options_are_refused(void **state)
-{
-    mr_stream_options o[6];
-    mr_stream *s;
-
-    (void)state;
-    for (int i = 0; i < 6; i++) {
-        o[i] = options(&cells, dino);
-    }
-    o[0].batch_size = 0;
-    o[1].consumer = 1;
-    o[2].consumers = 0;
-    o[3].depth = 0;
-    o[4].split = "tarin";
-    o[5].batch_size = 31;
-    o[5].tail = MR_TAIL_DROP;
-    for (int i = 0; i < 6; i++) {
-        mr_diag d = {0};
-
-        assert_fails(mr_stream_open(&s, &o[i], &d), MR_EARG);
-        assert_true(d.text[0] != '\0');
-    }
-}
-
-static unsigned warnings;
-
-static void
-count_warnings(void *user, mr_log_level level, const char *id, const char *text)
-{
-    (void)user;
-    (void)level;
-    (void)text;
-    warnings += strcmp(id, "PIPELINE-RANGE") == 0;
-}
-
-static void
-operations_for_unit_range_warn_of_stored_values(void **state)
-{
-    static const struct {
-        const char *pipeline;
-        unsigned warns;
-    } rows[] = {
-        {"- crop: {size: 16}\n- brightness\n", 1},
-        {"- flip\n- crop: {size: 16}\n- solarize\n", 1},
-        {"- crop: {size: 16}\n- minmax\n- brightness\n- solarize\n", 0},
-        {"- crop: {size: 16}\n- to: {scale: 1/65535}\n- brightness\n", 0},
-        {"- crop: {size: 16}\n- brightness: {clamp: ~}\n", 0},
-        {"- crop: {size: 16}\n- brightness: {clamp: [0, 65535]}\n", 0},
-        {"- crop: {size: 16}\n", 0},
-    };
-
-    (void)state;
-    mr_log_set(count_warnings, NULL, MR_LOG_WARN);
-    for (size_t i = 0; i < MRI_COUNT(rows); i++) {
-        mr_stream_options o = options(&cells, rows[i].pipeline);
-
-        warnings = 0;
-        mr_stream_close(open_stream(&o));
-        assert_int_equal(warnings, rows[i].warns);
-    }
-    mr_log_set(NULL, NULL, MR_LOG_WARN);
 }
 
 /* 30 samples in batches of 7: the five rows that wrap around are those of
@@ -735,147 +334,40 @@ flips_happen_as_often_as_they_should(void **state)
     assert_int_equal(n, 1200);
 }
 
+/* Whichever way a set of samples is written, the stream is the same. */
 static void
-counters_say_where_the_time_went(void **state)
+a_union_of_splits_is_one_stream(void **state)
 {
-    mr_stream_options o = options(&jpegs, photo);
-    mr_stream *s = open_stream(&o);
-    mr_stream_counters c, other = {.wait_ns = 1, .total_ns = 100};
-    mr_diag d = {0};
-    mr_batch *b;
+    static const char pipeline[] =
+        "- crop: {size: 16}\n"
+        "- flip\n"
+        "- normalize: {from: dataset, split: 'test+train'}\n";
+    static const char *const texts[][2] = {{"test+train", "!val"},
+                                           {"val+test+train", "all"},
+                                           {"train", "!val+test"}};
 
     (void)state;
-    for (int i = 0; i < 4; i++) {
-        assert_ok(mr_stream_next(s, &b, &d), &d);
-        mr_batch_unref(b);
+    for (size_t k = 0; k < MRI_COUNT(texts); k++) {
+        mr_stream_options o[2];
+        mr_stream *s[2];
+        char *lines[2];
+
+        for (int i = 0; i < 2; i++) {
+            o[i] = options(&cells, pipeline);
+            o[i].split = texts[k][i];
+            lines[i] = lines_of(&o[i], 8, true);
+            s[i] = open_stream(&o[i]);
+        }
+        assert_string_equal(lines[0], lines[1]);
+        assert_memory_equal(mr_stream_id(s[0]), mr_stream_id(s[1]), 16);
+        assert_string_equal(mr_stream_canonical(s[0]),
+                            mr_stream_canonical(s[1]));
+        assert_null(strstr(mr_stream_canonical(s[0]), "!"));
+        for (int i = 0; i < 2; i++) {
+            mr_stream_close(s[i]);
+            mri_free(lines[i]);
+        }
     }
-    mr_stream_count(s, &c);
-    assert_int_equal(c.batches, 4);
-    assert_true(c.decode_ns > 0 && c.augment_ns > 0 && c.read_ns > 0);
-    assert_true(c.wait_ns <= c.total_ns);
-    assert_string_equal(mr_stream_verdict(&other), "consumer");
-    other.wait_ns = 90;
-    other.decode_ns = 7;
-    assert_string_equal(mr_stream_verdict(&other), "decode");
-    mr_stream_close(s);
-}
-
-static int
-setup(void **state)
-{
-    (void)state;
-    set_make(&cells, SET_CELLS, 30);
-    set_make(&jpegs, SET_JPEGS, 30);
-    set_make(&volumes, SET_VOLUMES, 12);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    scratch_remove(cells.dir);
-    scratch_remove(jpegs.dir);
-    scratch_remove(volumes.dir);
-    return 0;
-}
-
-static void
-names_come_with_the_stream(void **state)
-{
-    mr_stream_options o = options(&cells, dino);
-    mr_stream *s = open_stream(&o);
-
-    (void)state;
-    assert_int_equal(mr_stream_classes(s), 3);
-    assert_string_equal(mr_stream_class_name(s, 2), "star");
-    assert_null(mr_stream_class_name(s, 3));
-    assert_int_equal(mr_stream_channels(s), 3); /* of five: select */
-    assert_string_equal(mr_stream_channel_name(s, 2), "BF");
-    assert_null(mr_stream_channel_name(s, 3));
-    mr_stream_close(s);
-    o = options(&volumes, patch);
-    s = open_stream(&o);
-    assert_int_equal(mr_stream_channels(s), 0);
-    mr_stream_close(s);
-}
-
-/* A feed that never gets anything done. */
-typedef struct silence {
-    mri_feed base;
-    mri_rows_facts facts;
-    mr_stream_tensor tensor;
-    unsigned waits, drops;
-} silence;
-
-static const mri_rows_facts *
-silent_facts(const mri_feed *feed)
-{
-    return &((const silence *)feed)->facts;
-}
-
-static void
-silent_ask(mri_feed *feed, mri_request *q, bool urgent)
-{
-    (void)feed;
-    (void)q;
-    (void)urgent;
-}
-
-static bool
-silent_wait(mri_feed *feed, mri_request *q, uint64_t ns)
-{
-    (void)q;
-    assert_true(ns < 1000000000); /* a user who presses Ctrl-C waits so long */
-    ((silence *)feed)->waits++;
-    return false;
-}
-
-static void
-silent_drop(mri_feed *feed, mri_request *q)
-{
-    (void)q;
-    ((silence *)feed)->drops++;
-}
-
-static void
-silent_close(mri_feed *feed)
-{
-    (void)feed;
-}
-
-static bool
-third_time(void *user)
-{
-    return ((silence *)user)->waits >= 3;
-}
-
-static void
-a_wait_ends_when_the_watch_says_stop(void **state)
-{
-    static const mri_feed_ops ops = {.facts = silent_facts,
-                                     .ask = silent_ask,
-                                     .wait = silent_wait,
-                                     .drop = silent_drop,
-                                     .close = silent_close};
-    silence f = {.base = {&ops},
-                 .tensor = {"image", MR_F32, 1, {4}, 16},
-                 .facts = {.samples = 100, .tensor_count = 1}};
-    mr_watch watch = {.user = &f, .stop = third_time};
-    mr_stream_options o = mr_stream_defaults();
-    mr_stream *s;
-    mr_batch *b;
-    mr_diag d = {0};
-
-    (void)state;
-    f.facts.tensors = &f.tensor;
-    o.depth = 2;
-    o.watch = &watch;
-    assert_ok(mri_stream_over(&s, &f.base, &o, &d), &d);
-    assert_fails(mr_stream_next(s, &b, &d), MR_ESTOP);
-    assert_int_equal(f.waits, 3);
-    assert_int_equal(f.drops, 2); /* nothing is written to any more */
-    mr_stream_close(s);
 }
 
 int
@@ -887,19 +379,10 @@ main(void)
         cmocka_unit_test(consumers_put_together_are_one),
         cmocka_unit_test(any_batch_can_be_had_at_any_time),
         cmocka_unit_test(tails_mask_drop_or_wrap),
-        cmocka_unit_test(a_cursor_goes_on_exactly),
-        cmocka_unit_test(a_cursor_of_another_stream_is_refused_by_name),
         cmocka_unit_test(every_sample_sees_other_draws_in_other_epochs),
-        cmocka_unit_test(damage_stops_or_masks_as_the_policy_says),
-        cmocka_unit_test(batches_outlive_their_stream),
-        cmocka_unit_test(a_union_of_splits_is_one_stream),
-        cmocka_unit_test(wrong_options_are_refused),
-        cmocka_unit_test(operations_for_unit_range_warn_of_stored_values),
         cmocka_unit_test(a_sample_met_twice_looks_different_twice),
         cmocka_unit_test(flips_happen_as_often_as_they_should),
-        cmocka_unit_test(counters_say_where_the_time_went),
-        cmocka_unit_test(names_come_with_the_stream),
-        cmocka_unit_test(a_wait_ends_when_the_watch_says_stop),
+        cmocka_unit_test(a_union_of_splits_is_one_stream),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
