@@ -6,8 +6,9 @@
 #
 #   kill.sh KILLS [STEP [DONE]]     run by ./dev kill and, in part, by ctest
 #
-# KILLS at random moments with -j 8; every STEP-th call (1: all of them). What
-# held is noted in the file DONE, and not done again by the next run.
+# KILLS at random moments with -j 8, of ingest, relabel, compact and merging in
+# turn; every STEP-th call (1: all of them). What held is noted in the file
+# DONE, and not done again by the next run.
 . "$(dirname "$0")/../system/system.sh"
 
 kills=${1:-20}
@@ -34,6 +35,15 @@ strace -f -qq -o trace -e trace=none true 2>log ||
 "$MAKE_INPUT" cells first 12
 "$MAKE_INPUT" cells second 20 # the first 12 are the same
 "$MAKE_INPUT" cells many 240
+# What comes after those of another folder: no sample is in both.
+rest() { # FOLDER OTHER COUNT
+    "$MAKE_INPUT" cells "$1" "$3"
+    (cd "$2" && find . -type f) | while read -r file; do
+        rm "$1/$file"
+    done
+}
+rest other second 32
+rest more many 400
 
 ingest() { # SOURCE DATASET THREADS [BEFORE THE PROGRAM...]
     source=$1
@@ -43,8 +53,9 @@ ingest() { # SOURCE DATASET THREADS [BEFORE THE PROGRAM...]
     "$@" "$MILLRACE" ingest "$source" -o "$dataset" -j "$threads" -q \
         --group '{group}_*' --shard-size 70k
 }
-# The six generations, each out of the one before: two ingests, a donor
-# withdrawn, all as it was in the second, a label changed, dead rows removed.
+# The seven generations, each out of the one before: two ingests, a donor
+# withdrawn, all as it was in the second, a label changed, dead rows removed,
+# another dataset taken in by reference.
 act() { # GENERATION DATASET [BEFORE THE PROGRAM...]
     name=$1
     dataset=$2
@@ -57,6 +68,7 @@ act() { # GENERATION DATASET [BEFORE THE PROGRAM...]
         "$@" "$MILLRACE" relabel "$dataset" ring/donor0_0.tif --class other -q
         ;;
     sixth) "$@" "$MILLRACE" compact "$dataset" -j 1 -q ;;
+    seventh) ingest other.mr "$dataset" 1 "$@" ;;
     esac
 }
 # History tells who did what and when; all else is a function of the input.
@@ -168,8 +180,10 @@ under() { # OPTION OF ULIMIT, VALUE, NAME
     [ "$last" = "$what: limited" ]
 }
 
+generations='first second third fourth fifth sixth seventh'
+ingest other other.mr 1 >/dev/null
 before=
-for generation in first second third fourth fifth sixth; do
+for generation in $generations; do
     [ "$generation" = first ] || cp -a "$before.mr" "$generation.mr"
     act "$generation" "$generation.mr" >/dev/null
     begin x.mr
@@ -205,49 +219,98 @@ done
 # One that did not hold has ended the script.
 row() { # WHAT OUTCOME
     printf '| %s' "$1"
-    for generation in first second third fourth fifth sixth; do
+    for generation in $generations; do
         printf ' | %s' "$(grep -c "^$generation .*: $2\$" "$notes" || :)"
     done
     echo ' | 0 |'
 }
 echo '| at each call that changes files, one thread | ingest | ingest more' \
-    '| withdraw | rollback | relabel | compact | not as a calm one |'
-echo '|---|---|---|---|---|---|---|---|'
+    '| withdraw | rollback | relabel | compact | merge | not as a calm one |'
+echo '|---|---|---|---|---|---|---|---|---|'
 row "killed" killed
 row "ENOSPC, EIO, EINTR, EMFILE, ENOMEM: a numbered error, exit 1 to 9" refused
 row "the same: tried again or of no matter, exit 0" borne
 row "files of at most 4, 8, 12 ... KiB, 4, 5, 6 ... descriptors" limited
 
-generation=first
-# At random moments, with eight threads; every second one twice.
-ingest many many.mr 1 >/dev/null
-began=$(date +%s%N)
-rm -rf x.mr
-ingest many x.mr 8 >/dev/null
-calm=$((($(date +%s%N) - began) / 1000000)) # ms
-same "eight threads" many.mr x.mr
-killed=0
-late=0
-while [ "$killed" -lt "$kills" ]; do
-    rm -rf x.mr
+# ---- at random moments, with eight threads; every second one twice ----
+
+# What stands before a kind of command, what it does, and the calm end of it.
+kinds='ingest relabel compact merge'
+base_of() { # KIND
+    case $1 in
+    relabel | merge) echo ingest ;;
+    compact) echo relabel ;;
+    esac
+}
+run() { # KIND DATASET THREADS [BEFORE THE PROGRAM...]
+    kind=$1
+    dataset=$2
+    threads=$3
+    shift 3
+    case $kind in
+    ingest) ingest many "$dataset" "$threads" "$@" ;;
+    relabel) "$@" "$MILLRACE" relabel "$dataset" --csv labels.csv -q ;;
+    compact) "$@" "$MILLRACE" compact "$dataset" -j "$threads" -q ;;
+    merge) ingest more.mr "$dataset" "$threads" "$@" ;;
+    esac
+}
+lay() { # KIND DATASET: as it is before that kind
+    rm -rf "$2"
+    [ -z "$(base_of "$1")" ] || cp -a "$(base_of "$1").calm" "$2"
+}
+# With one thread, and how long it takes with eight, in ms.
+do_calmly() { # KIND
+    lay "$1" "$1.calm"
+    run "$1" "$1.calm" 1 >/dev/null
+    lay "$1" x.mr
+    began=$(date +%s%N)
+    run "$1" x.mr 8 >/dev/null
+    eval "calm_$1=$((($(date +%s%N) - began) / 1000000)) killed_$1=0"
+    same "$1 with eight threads" "$1.calm" x.mr
+}
+# Killed once or twice in a row, and then left alone.
+kill_one() { # KIND
+    eval "calm=\$calm_$1 killed=\$killed_$1"
+    lay "$1" x.mr
     for _ in 1 2; do
-        if kill_within 0 "$calm" "$MILLRACE" ingest many -o x.mr -j 8 -q \
-            --group '{group}_*' --shard-size 70k; then
+        if kill_within 0 "$calm" run "$1" x.mr 8 exec; then
             killed=$((killed + 1))
+            all=$((all + 1))
             calm=$((calm + calm / 20))
         else # the machine was slower when the calm one was timed
             late=$((late + 1))
             calm=$((calm - calm / 8))
         fi
     done
-    [ "$late" -lt $((20 + 4 * kills)) ] || fail "$late kills came too late"
-    whole "killed after $moment s" x.mr
-    ingest many x.mr 8 >out 2>&1 || {
+    eval "calm_$1=\$calm killed_$1=\$killed"
+    what="$1 killed after $moment s, seed $SEED"
+    whole "$what" x.mr
+    run "$1" x.mr 8 >out 2>&1 || {
         cat out
-        fail "killed after $moment s, seed $SEED: does not go on"
+        fail "$what: does not go on"
     }
-    same "killed after $moment s, seed $SEED" many.mr x.mr
+    same "$what" "$1.calm" x.mr
+}
+
+ingest more more.mr 1 >/dev/null
+{
+    echo key,class
+    (cd many && find . -name '*_1*.tif') | sed 's/^..//; s/$/,other/'
+} >labels.csv
+for kind in $kinds; do
+    do_calmly "$kind"
+done
+all=0
+late=0
+while [ "$all" -lt "$kills" ]; do
+    for kind in $kinds; do
+        [ "$kind" = ingest ] && generation=first || generation=later
+        [ "$all" -ge "$kills" ] || kill_one "$kind"
+        [ "$late" -lt $((20 + 4 * kills)) ] ||
+            fail "$late kills came too late"
+    done
 done
 echo
-echo "Ingest with eight threads, killed at a random moment (seed $SEED):" \
-    "$killed times, 0 not as a calm one."
+echo "With eight threads, killed at a random moment (seed $SEED), 0 not as a" \
+    "calm one: ingest $killed_ingest, relabel --csv $killed_relabel, compact" \
+    "$killed_compact, merge $killed_merge times."
