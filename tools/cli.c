@@ -428,10 +428,13 @@ mr_err
 mri_cli_json(mri_json *j, mr_diag *diag)
 {
     const char *text = mri_json_done(j);
+    mr_err err = MR_OK;
 
-    if (text == NULL) {
-        return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+    if (text != NULL) {
+        (void)printf("%s\n", text);
+    } else {
+        err = mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
     }
-    (void)printf("%s\n", text);
-    return MR_OK;
+    mri_json_release(j);
+    return err;
 }

@@ -69,7 +69,7 @@ MR_USE_RESULT mr_err mri_cli_ms(const char *name, double seconds, uint32_t *ms,
                                 mr_diag *diag);
 /* The folder of back ends' modules: lib/millrace beside the program's bin. */
 const char *mri_cli_modules(char *out, size_t bytes);
-/* Print a JSON text and a newline on stdout. */
+/* Print a JSON text and a newline on stdout, and release it. */
 mr_err mri_cli_json(mri_json *j, mr_diag *diag);
 
 /* SIGINT, SIGTERM, SIGUSR1 set a flag; a second SIGINT ends at once. */

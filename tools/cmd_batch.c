@@ -135,7 +135,6 @@ print_shapes(const batch_run *b, const mr_batch *batch)
     mri_json_end(&j);
     mri_json_end(&j);
     (void)mri_cli_json(&j, NULL);
-    mri_json_release(&j);
 }
 
 /* F.safetensors, and with several batches F.3.safetensors. */

@@ -110,7 +110,6 @@ print_json(const mri_cli *cli, const mri_compact_options *o,
     mri_json_put_bool(&j, "ingest_ended", r->unfinished);
     mri_json_end(&j);
     err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
     if (r->generation != 0) {
         warn(cli, o, r);
     }

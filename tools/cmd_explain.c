@@ -50,7 +50,6 @@ explain_one(mri_cli *cli, const char *text)
     if (cli->json) {
         explain(&j, e);
         err = mri_cli_json(&j, &diag);
-        mri_json_release(&j);
         return mri_cli_done(cli, err, &diag);
     }
     (void)printf("E%04u %s\n\n%s\n\nWhat to do: %s.\nThe program ends with "
@@ -81,7 +80,6 @@ list_all(mri_cli *cli)
     if (cli->json) {
         mri_json_end(&j);
         err = mri_cli_json(&j, &diag);
-        mri_json_release(&j);
     }
     return mri_cli_done(cli, err, &diag);
 }

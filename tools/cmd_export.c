@@ -289,7 +289,6 @@ export_all(export_run *x, unsigned workers, mr_diag *diag)
         mri_json_put_u64(&j, "bytes", x->bytes);
         mri_json_end(&j);
         err = mri_cli_json(&j, diag);
-        mri_json_release(&j);
     } else if (err == MR_OK) {
         (void)printf("%s: %s written\n", x->out,
                      mri_text_plural(x->total - x->skipped, "sample"));

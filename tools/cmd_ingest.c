@@ -109,7 +109,6 @@ print_json(const mri_ingest_options *o, const mri_ingest_report *r,
            mr_diag *diag)
 {
     mri_json j = {0};
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.ingest.1");
@@ -135,9 +134,7 @@ print_json(const mri_ingest_options *o, const mri_ingest_report *r,
     mri_json_put_f64(&j, "seconds", r->seconds);
     put_bad(&j, r->bad, r->bad_count);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 static void
@@ -234,7 +231,6 @@ static mr_err
 plan_json(const mri_ingest_plan *p, mr_diag *diag)
 {
     mri_json j = {0};
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.plan.1");
@@ -260,9 +256,7 @@ plan_json(const mri_ingest_plan *p, mr_diag *diag)
     mri_json_put_u64(&j, "raw_bytes", p->raw_bytes);
     put_bad(&j, p->bad, p->bad_count);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 static void

@@ -184,7 +184,6 @@ print_json(const mri_relabel_options *o, const mri_relabel_report *r,
            mr_diag *diag)
 {
     mri_json j = {0};
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.relabel.1");
@@ -197,9 +196,7 @@ print_json(const mri_relabel_options *o, const mri_relabel_report *r,
     mri_json_put_u64(&j, "regrouped", r->regrouped);
     mri_json_put_u64(&j, "new_classes", r->new_classes);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 static void

@@ -36,7 +36,6 @@ print_json(const mri_rollback_options *o, const mri_rollback_report *r,
            mr_diag *diag)
 {
     mri_json j = {0};
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.rollback.1");
@@ -47,9 +46,7 @@ print_json(const mri_rollback_options *o, const mri_rollback_report *r,
     mri_json_put_bool(&j, "same", r->same);
     mri_json_put_u64(&j, "generation", r->generation);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 int

@@ -71,7 +71,6 @@ print_json(const mri_cells_options *o, const mri_cells_report *r,
            double seconds, mr_diag *diag)
 {
     mri_json j = {0};
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.synth.1");
@@ -85,9 +84,7 @@ print_json(const mri_cells_options *o, const mri_cells_report *r,
     mri_json_put_u64(&j, "bytes", r->bytes);
     mri_json_put_f64(&j, "seconds", seconds);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 static void

@@ -60,7 +60,6 @@ json_keys(mr_diag *diag)
 {
     mri_json j = {0};
     mr_train_key k;
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.keys.1");
@@ -77,9 +76,7 @@ json_keys(mr_diag *diag)
     }
     mri_json_end(&j);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 /* ---- before the first step ---- */
@@ -124,7 +121,6 @@ static mr_err
 print_json(const mr_train_options *o, const mr_train_report *r, mr_diag *diag)
 {
     mri_json j = {0};
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.train.1");
@@ -141,9 +137,7 @@ print_json(const mr_train_options *o, const mr_train_report *r, mr_diag *diag)
     mri_json_put_text(&j, "checkpoint", r->checkpoint);
     mri_json_put_text(&j, "xxh3", r->hash);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 static void

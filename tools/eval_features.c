@@ -84,7 +84,6 @@ report(const job *j, const mri_feature_table *t, double seconds, mr_diag *diag)
 {
     mri_json json = {0};
     double rate = seconds > 0 ? (double)t->rows / seconds : 0;
-    mr_err err;
 
     if (!j->cli->json) {
         (void)printf("%s: %s of %u features by %s (%s), %s, %.*f images/s\n",
@@ -107,9 +106,7 @@ report(const job *j, const mri_feature_table *t, double seconds, mr_diag *diag)
     mri_json_put_f64(&json, "seconds", seconds);
     mri_json_put_f64(&json, "images_per_s", rate);
     mri_json_end(&json);
-    err = mri_cli_json(&json, diag);
-    mri_json_release(&json);
-    return err;
+    return mri_cli_json(&json, diag);
 }
 
 static mr_err

@@ -61,7 +61,6 @@ print_json(const mri_knn_report *r, const mri_knn_options *o, double seconds,
            mr_diag *diag)
 {
     mri_json j = {0};
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.eval.knn.1");
@@ -92,9 +91,7 @@ print_json(const mri_knn_report *r, const mri_knn_options *o, double seconds,
     mri_json_end(&j);
     put_answers(&j, r);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 static void

@@ -43,7 +43,6 @@ print_json(const mri_plot *plot, const mri_texts *out, mr_diag *diag)
 {
     const mri_pca *pca = mri_plot_pca(plot);
     mri_json j = {0};
-    mr_err err;
 
     mri_json_object(&j);
     mri_json_put_text(&j, "schema", "millrace.eval.plot.1");
@@ -60,9 +59,7 @@ print_json(const mri_plot *plot, const mri_texts *out, mr_diag *diag)
     }
     mri_json_end(&j);
     mri_json_end(&j);
-    err = mri_cli_json(&j, diag);
-    mri_json_release(&j);
-    return err;
+    return mri_cli_json(&j, diag);
 }
 
 static mr_err
