@@ -10,11 +10,9 @@
  * after the last.
  */
 #include <mri/alloc.h>
-#include <mri/dino.h>
-#include <mri/opt.h>
 #include <mri/rng.h>
-#include <mri/safetensors.h>
 
+#include <dino_file.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,63 +36,6 @@ room(uint64_t bytes)
         exit(1);
     }
     return p;
-}
-
-static double
-number(const mri_st *st, const char *key)
-{
-    const char *text = mri_st_meta_get(st, key);
-    double v;
-
-    if (text == NULL || !mri_parse_f64(text, &v)) {
-        (void)fprintf(stderr, "dino_steps: no number '%s'\n", key);
-        exit(1);
-    }
-    return v;
-}
-
-static uint32_t
-whole(const mri_st *st, const char *key)
-{
-    return (uint32_t)number(st, key);
-}
-
-static mri_dino_config
-config_of(const mri_st *st)
-{
-    mri_dino_config c = mri_dino_defaults();
-
-    c.vit = (mri_vit){.channels = whole(st, "channels"),
-                      .patch = whole(st, "patch"),
-                      .dim = whole(st, "dim"),
-                      .depth = whole(st, "depth"),
-                      .heads = whole(st, "heads"),
-                      .image = whole(st, "global_size"),
-                      .drop_path = number(st, "drop_path")};
-    c.head_hidden = whole(st, "head_hidden");
-    c.bottleneck = whole(st, "bottleneck");
-    c.out_dim = whole(st, "out_dim");
-    c.norm_last_layer = whole(st, "norm_last_layer") != 0;
-    c.local_size = whole(st, "local_size");
-    c.local_count = whole(st, "local_count");
-    c.batch = whole(st, "batch");
-    return c;
-}
-
-static mri_dino_schedule
-schedule_of(const mri_st *st)
-{
-    mri_dino_schedule s = mri_dino_schedule_defaults(1, whole(st, "batch"));
-
-    s.lr = number(st, "lr");
-    s.steps = whole(st, "steps");
-    s.warmup = whole(st, "warmup");
-    s.momentum = number(st, "momentum");
-    s.freeze = whole(st, "freeze");
-    s.temperature = number(st, "temperature");
-    s.temperature_begin = number(st, "temperature_begin");
-    s.temperature_warmup = whole(st, "temperature_warmup");
-    return s;
 }
 
 /* Student and teacher begin alike; what the file does not have is 0. */
@@ -229,8 +170,8 @@ main(int argc, char **argv)
     options.threads = argc > 4 ? (unsigned)atoi(argv[4]) : 0;
     options.parts = argc > 5 ? (unsigned)atoi(argv[5]) : 1;
     options.apart = options.parts > 1;
-    c = config_of(st);
-    s = schedule_of(st);
+    c = dino_file_config(st);
+    s = dino_file_schedule(st);
     must(mri_dino_open(&d, &c, &options, &diag), &diag);
     load(d, st);
     losses = room(s.steps * sizeof *losses);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <mri/dino.h>
-#include <mri/opt.h>
+
+#include <mri/alloc.h>
+#include <mri/rng.h>
 #include <mri/safetensors.h>
 
+#include <dino_file.h>
 #include <math.h>
 #include <mr_test.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <mri/alloc.h>
-#include <mri/rng.h>
 
 /* Made by tests/parity/dino.py golden: PyTorch's numbers. */
 #define GOLDEN MR_GOLDEN "/dino_tiny.safetensors"
@@ -162,59 +162,6 @@ schedules_of_odd_lengths_are_finite(void **state)
 
 /* ----------------------------------------------------------- goldens */
 
-static double
-number(const mri_st *st, const char *key)
-{
-    double v = 0;
-
-    assert_true(mri_parse_f64(mri_st_meta_get(st, key), &v));
-    return v;
-}
-
-static uint32_t
-whole(const mri_st *st, const char *key)
-{
-    return (uint32_t)number(st, key);
-}
-
-static mri_dino_config
-golden_config(const mri_st *st)
-{
-    mri_dino_config c = mri_dino_defaults();
-
-    c.vit = (mri_vit){.channels = whole(st, "channels"),
-                      .patch = whole(st, "patch"),
-                      .dim = whole(st, "dim"),
-                      .depth = whole(st, "depth"),
-                      .heads = whole(st, "heads"),
-                      .image = whole(st, "global_size"),
-                      .drop_path = number(st, "drop_path")};
-    c.head_hidden = whole(st, "head_hidden");
-    c.bottleneck = whole(st, "bottleneck");
-    c.out_dim = whole(st, "out_dim");
-    c.norm_last_layer = whole(st, "norm_last_layer") != 0;
-    c.local_size = whole(st, "local_size");
-    c.local_count = whole(st, "local_count");
-    c.batch = whole(st, "batch");
-    return c;
-}
-
-static mri_dino_schedule
-golden_schedule(const mri_st *st)
-{
-    mri_dino_schedule s = mri_dino_schedule_defaults(1, whole(st, "batch"));
-
-    s.lr = number(st, "lr");
-    s.steps = whole(st, "steps");
-    s.warmup = whole(st, "warmup");
-    s.momentum = number(st, "momentum");
-    s.freeze = whole(st, "freeze");
-    s.temperature = number(st, "temperature");
-    s.temperature_begin = number(st, "temperature_begin");
-    s.temperature_warmup = whole(st, "temperature_warmup");
-    return s;
-}
-
 static float *
 uniform(uint64_t len, uint64_t key)
 {
@@ -231,7 +178,7 @@ uniform(uint64_t len, uint64_t key)
 static mri_dino *
 open_golden(const mri_st *st, const char *backend)
 {
-    mri_dino_config c = golden_config(st);
+    mri_dino_config c = dino_file_config(st);
     mri_crew_options o = {.threads = 2, .parts = 1};
     mr_diag diag = {0};
     mri_dino *d;
@@ -311,15 +258,17 @@ check_steps(const char *backend)
         mri_st_close(st);
         skip();
     }
-    s = golden_schedule(st);
+    s = dino_file_schedule(st);
     want = mri_st_find(st, "loss")->data;
-    n = (uint64_t)whole(st, "batch") * whole(st, "channels");
+    n = (uint64_t)dino_file_whole(st, "batch") *
+        dino_file_whole(st, "channels");
     for (uint64_t i = 0; i < s.steps; i++) {
-        uint64_t big = whole(st, "global_size"),
-                 small = whole(st, "local_size");
+        uint64_t big = dino_file_whole(st, "global_size"),
+                 small = dino_file_whole(st, "local_size");
         float *global = uniform(n * 2 * big * big, 1000 + 2 * i);
         float *local =
-            uniform(n * whole(st, "local_count") * small * small, 1001 + 2 * i);
+            uniform(n * dino_file_whole(st, "local_count") * small * small,
+                    1001 + 2 * i);
         mri_dino_batch b = {
             .global = global, .local = local, .seed = 1, .step = i};
         mri_dino_rates r = mri_dino_rates_at(&s, i);
