@@ -8,9 +8,9 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/generation.h>
 #include <mri/salvage.h>
 
+#include <acts.h>
 #include <fuzz_set.h>
 #include <mr_test.h>
 #include <scratch.h>
@@ -289,45 +289,25 @@ static const char *const names[] = {"sample1", "sample3"};
 static mr_err
 call_withdraw(mr_diag *diag)
 {
-    const mri_withdraw_options o = {.dataset = dir, .keys = {names, 2}};
-    mri_withdraw_report report;
-    mr_err err = mri_dataset_withdraw(&o, &report, diag);
-
-    mri_withdraw_report_release(&report);
-    return err;
+    return act_withdraw(dir, (mri_names){names, 2}, (mri_names){0}, diag);
 }
 
 static mr_err
 call_rollback(mr_diag *diag)
 {
-    char thing[600];
-    const mri_rollback_options o = {.thing = thing};
-    mri_rollback_report report;
-
-    (void)snprintf(thing, sizeof thing, "%s@1", dir);
-    return mri_dataset_rollback(&o, &report, diag);
-}
-
-static mr_err
-compact(bool purge, mr_diag *diag)
-{
-    const mri_compact_options o = {
-        .dataset = dir, .purge = purge, .workers = 1};
-    mri_compact_report report;
-
-    return mri_dataset_compact(&o, &report, diag);
+    return act_rollback(dir, 1, diag);
 }
 
 static mr_err
 call_compact(mr_diag *diag)
 {
-    return compact(false, diag);
+    return act_compact(dir, false, diag);
 }
 
 static mr_err
 call_purge(mr_diag *diag)
 {
-    return compact(true, diag);
+    return act_compact(dir, true, diag);
 }
 
 /* As `withdraw` does it, without a history. */
@@ -335,34 +315,10 @@ static mr_err
 call_commit(mr_diag *diag)
 {
     mr_dataset *parent;
-    uint64_t generation;
     mr_err err = mr_dataset_open(&parent, dir, diag);
 
     if (err == MR_OK) {
-        static const char *const fields[] = {"image", "label", "file"};
-        static const char *const classes[] = {"ring", "spot"};
-        static const char *const splits[] = {"train", "val"};
-        static const double shares[] = {0.6, 0.4};
-        static mri_field_kind kinds[] = {MRI_FIELD_IMAGE, MRI_FIELD_LABEL,
-                                         MRI_FIELD_IMAGE};
-        const mri_schema schema = {.field_count = 3,
-                                   .field_names =
-                                       (const char **)(uintptr_t)fields,
-                                   .field_kinds = kinds,
-                                   .class_count = 2,
-                                   .classes = (const char **)(uintptr_t)classes,
-                                   .config = "{}"};
-        const mri_commit c = {.dir = dir,
-                              .parent = parent,
-                              .shards = &ref,
-                              .shard_count = 1,
-                              .schema = &schema,
-                              .layout = "folder",
-                              .split_names = splits,
-                              .split_shares = shares,
-                              .split_count = 2};
-
-        err = mri_dataset_commit(&c, &generation, diag);
+        err = fuzz_set_commit(dir, parent, &ref, diag);
     }
     mr_dataset_close(parent);
     return err;

@@ -9,10 +9,10 @@
 #include <mri/dataset.h>
 #include <mri/error.h>
 #include <mri/file.h>
-#include <mri/generation.h>
 #include <mri/hash.h>
 #include <mri/ingest.h>
 
+#include <acts.h>
 #include <dirent.h>
 #include <errno.h>
 #include <faulty_file.h>
@@ -59,58 +59,33 @@ ingest_second(mr_diag *diag)
 }
 
 static mr_err
-withdraw_group(const char *group, mr_diag *diag)
-{
-    const mri_withdraw_options o = {.dataset = x, .groups = {&group, 1}};
-    mri_withdraw_report report;
-    mr_err err = mri_dataset_withdraw(&o, &report, diag);
-
-    mri_withdraw_report_release(&report);
-    return err;
-}
-
-static mr_err
 withdraw(mr_diag *diag)
 {
-    return withdraw_group("donor1", diag);
+    return act_withdraw_group(x, "donor1", diag);
 }
 
 static mr_err
 withdraw_another(mr_diag *diag)
 {
-    return withdraw_group("donor2", diag);
-}
-
-static mr_err
-compact_how(bool purge, mr_diag *diag)
-{
-    const mri_compact_options o = {.dataset = x, .purge = purge, .workers = 1};
-    mri_compact_report report;
-
-    return mri_dataset_compact(&o, &report, diag);
+    return act_withdraw_group(x, "donor2", diag);
 }
 
 static mr_err
 compact(mr_diag *diag)
 {
-    return compact_how(false, diag);
+    return act_compact(x, false, diag);
 }
 
 static mr_err
 purge(mr_diag *diag)
 {
-    return compact_how(true, diag);
+    return act_compact(x, true, diag);
 }
 
 static mr_err
 roll_back(mr_diag *diag)
 {
-    char thing[700];
-    const mri_rollback_options o = {.thing = thing};
-    mri_rollback_report report;
-
-    (void)snprintf(thing, sizeof thing, "%s@2", x);
-    return mri_dataset_rollback(&o, &report, diag);
+    return act_rollback(x, 2, diag);
 }
 
 /* Each out of the dataset that the one before it left. */

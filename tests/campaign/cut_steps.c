@@ -3,9 +3,9 @@
 #include "cut_steps.h"
 
 #include <mri/file.h>
-#include <mri/generation.h>
 #include <mri/ingest.h>
 
+#include <acts.h>
 #include <scratch.h>
 
 #include <dirent.h>
@@ -57,60 +57,38 @@ second(const char *dir, uint32_t *reused, mr_diag *diag)
 }
 
 static mr_err
-withdraw_group(const char *dir, const char *group, mr_diag *diag)
-{
-    const mri_withdraw_options o = {.dataset = dir, .groups = {&group, 1}};
-    mri_withdraw_report r;
-    mr_err err = mri_dataset_withdraw(&o, &r, diag);
-
-    mri_withdraw_report_release(&r);
-    return err;
-}
-
-static mr_err
 withdraw(const char *dir, uint32_t *reused, mr_diag *diag)
 {
     (void)reused;
-    return withdraw_group(dir, "donor1", diag);
+    return act_withdraw_group(dir, "donor1", diag);
 }
 
 static mr_err
 withdraw_other(const char *dir, uint32_t *reused, mr_diag *diag)
 {
     (void)reused;
-    return withdraw_group(dir, "donor2", diag);
+    return act_withdraw_group(dir, "donor2", diag);
 }
 
 static mr_err
 rollback(const char *dir, uint32_t *reused, mr_diag *diag)
 {
-    char thing[1024];
-    const mri_rollback_options o = {.thing = thing};
-    mri_rollback_report r;
-
     (void)reused;
-    (void)snprintf(thing, sizeof thing, "%s@2", dir);
-    return mri_dataset_rollback(&o, &r, diag);
+    return act_rollback(dir, 2, diag);
 }
 
 static mr_err
 compact(const char *dir, uint32_t *reused, mr_diag *diag)
 {
-    const mri_compact_options o = {.dataset = dir, .workers = 1};
-    mri_compact_report r;
-
     (void)reused;
-    return mri_dataset_compact(&o, &r, diag);
+    return act_compact(dir, false, diag);
 }
 
 static mr_err
 purge(const char *dir, uint32_t *reused, mr_diag *diag)
 {
-    const mri_compact_options o = {.dataset = dir, .purge = true, .workers = 1};
-    mri_compact_report r;
-
     (void)reused;
-    return mri_dataset_compact(&o, &r, diag);
+    return act_compact(dir, true, diag);
 }
 
 const cut_step cut_steps[CUT_STEPS] = {

@@ -35,11 +35,23 @@ fuzz_set_must(bool ok, const char *what)
     }
 }
 
+static const char *const fuzz_set_fields[] = {"image", "label", "file"};
+static const char *const fuzz_set_classes[] = {"ring", "spot"};
+static mri_field_kind fuzz_set_kinds[] = {MRI_FIELD_IMAGE, MRI_FIELD_LABEL,
+                                          MRI_FIELD_IMAGE};
+static const mri_schema fuzz_set_schema = {
+    .field_count = 3,
+    .field_names = (const char **)(uintptr_t)fuzz_set_fields,
+    .field_kinds = fuzz_set_kinds,
+    .class_count = 2,
+    .classes = (const char **)(uintptr_t)fuzz_set_classes,
+    .config = "{}",
+};
+
 /* Sample i: cells, a volume with a constant chunk, a file. */
 static inline mr_err
 fuzz_set_add(mri_shard_writer *w, unsigned i, mr_diag *diag)
 {
-    static const char *const classes[] = {"ring", "spot"};
     static const char *const names[] = {"DAPI", "GFP"};
     static const uint8_t text[] = "a file, byte for byte";
     static uint16_t cells[2 * 9 * 11];
@@ -72,7 +84,8 @@ fuzz_set_add(mri_shard_writer *w, unsigned i, mr_diag *diag)
     char key[32], group[32];
     mri_sample_in in = {.key = key,
                         .group = group,
-                        .class_name = i % 3 != 2 ? classes[i % 3] : NULL,
+                        .class_name =
+                            i % 3 != 2 ? fuzz_set_classes[i % 3] : NULL,
                         .class_index = i % 3 != 2 ? i % 3 : MR_NO_CLASS,
                         .fields = f,
                         .field_count = 3};
@@ -109,32 +122,31 @@ fuzz_set_add(mri_shard_writer *w, unsigned i, mr_diag *diag)
 }
 
 static inline mr_err
-fuzz_set_write(const char *dir, mri_shard_ref *ref, mr_diag *diag)
+fuzz_set_commit(const char *dir, const mr_dataset *parent,
+                const mri_shard_ref *ref, mr_diag *diag)
 {
-    static const char *const fields[] = {"image", "label", "file"};
-    static const char *const classes[] = {"ring", "spot"};
     static const char *const splits[] = {"train", "val"};
     static const double shares[] = {0.6, 0.4};
-    static mri_field_kind kinds[] = {MRI_FIELD_IMAGE, MRI_FIELD_LABEL,
-                                     MRI_FIELD_IMAGE};
-    const mri_schema schema = {.field_count = 3,
-                               .field_names = (const char **)(uintptr_t)fields,
-                               .field_kinds = kinds,
-                               .class_count = 2,
-                               .classes = (const char **)(uintptr_t)classes,
-                               .config = "{}"};
     const mri_commit c = {.dir = dir,
+                          .parent = parent,
                           .shards = ref,
                           .shard_count = 1,
-                          .schema = &schema,
+                          .schema = &fuzz_set_schema,
                           .layout = "folder",
                           .split_names = splits,
                           .split_shares = shares,
                           .split_count = 2};
+    uint64_t generation;
+
+    return mri_dataset_commit(&c, &generation, diag);
+}
+
+static inline mr_err
+fuzz_set_write(const char *dir, mri_shard_ref *ref, mr_diag *diag)
+{
     const uint8_t tag[16] = {4, 2};
     mri_shard_writer *w = NULL;
-    uint64_t generation;
-    mr_err err = mri_shard_begin(&w, dir, tag, &schema, diag);
+    mr_err err = mri_shard_begin(&w, dir, tag, &fuzz_set_schema, diag);
 
     for (unsigned i = 0; err == MR_OK && i < FUZZ_SET_SAMPLES; i++) {
         err = fuzz_set_add(w, i, diag);
@@ -143,7 +155,7 @@ fuzz_set_write(const char *dir, mri_shard_ref *ref, mr_diag *diag)
         err = mri_shard_finish(w, ref, diag);
     }
     mri_shard_close_writer(w);
-    return err == MR_OK ? mri_dataset_commit(&c, &generation, diag) : err;
+    return err == MR_OK ? fuzz_set_commit(dir, NULL, ref, diag) : err;
 }
 
 static inline int
