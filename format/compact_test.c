@@ -19,55 +19,17 @@ static set made;
 
 /* Four shards of twelve samples; groups of four. */
 static mri_shard_ref
-write_one(const char *dir, unsigned first, unsigned count, int left_out)
+write_one(unsigned first, int left_out)
 {
-    static const char *const fields[] = {"image"};
-    static const char *const classes[] = {"ring", "spot", "star"};
-    static mri_field_kind kinds[] = {MRI_FIELD_IMAGE};
-    const mri_schema schema = {.field_count = 1,
-                               .field_names = (const char **)(uintptr_t)fields,
-                               .field_kinds = kinds,
-                               .class_count = 3,
-                               .classes = (const char **)(uintptr_t)classes,
-                               .config = "{}"};
     const uint8_t tag[16] = {(uint8_t)first, 9};
-    mri_shard_writer *w;
-    mri_shard_ref ref;
-    mr_diag d = {0};
 
-    assert_ok(mri_shard_begin(&w, dir, tag, &schema, &d), &d);
-    for (unsigned i = first; i < first + count; i++) {
-        if ((int)i != left_out) {
-            assert_ok(set_add(&made, i, w, &d), &d);
-        }
-    }
-    assert_ok(mri_shard_finish(w, &ref, &d), &d);
-    mri_shard_close_writer(w);
-    return ref;
+    return set_write(&made, tag, first, SHARD, left_out);
 }
 
 static void
 commit(const mri_shard_ref *refs, uint32_t count)
 {
-    static const char *const fields[] = {"image"};
-    static const char *const classes[] = {"ring", "spot", "star"};
-    static const char *const splits[] = {"train", "val", "test"};
-    static const double shares[] = {0.8, 0.1, 0.1};
-    static mri_field_kind kinds[] = {MRI_FIELD_IMAGE};
-    const mri_schema schema = {.field_count = 1,
-                               .field_names = (const char **)(uintptr_t)fields,
-                               .field_kinds = kinds,
-                               .class_count = 3,
-                               .classes = (const char **)(uintptr_t)classes,
-                               .config = "{}"};
-    const mri_commit c = {.dir = made.dir,
-                          .shards = refs,
-                          .shard_count = count,
-                          .schema = &schema,
-                          .layout = "folder",
-                          .split_names = splits,
-                          .split_shares = shares,
-                          .split_count = 3};
+    const mri_commit c = set_commit(made.dir, refs, count);
     uint64_t generation;
     mr_diag d = {0};
 
@@ -82,7 +44,7 @@ setup(void **state)
     (void)state;
     made = (set){.dir = scratch_make(), .kind = SET_CELLS, .count = SAMPLES};
     for (unsigned i = 0; i < SAMPLES / SHARD; i++) {
-        refs[i] = write_one(made.dir, i * SHARD, SHARD, -1);
+        refs[i] = write_one(i * SHARD, -1);
     }
     commit(refs, SAMPLES / SHARD);
     return 0;
@@ -274,7 +236,7 @@ a_compacted_shard_does_not_know_what_else_there_was(void **state)
     (void)state;
     with = first_shard_without(keys, 2);
     made.dir = scratch_make();
-    whole = write_one(made.dir, 0, SHARD, 5);
+    whole = write_one(0, 5);
     commit(&whole, 1);
     without = first_shard_without(keys, 1);
     assert_memory_equal(with.id, without.id, 16);

@@ -1,91 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataset_read.h"
+#include "world_set.h"
 
 #include <mri/alloc.h>
-#include <mri/dataset.h>
 #include <mri/error.h>
 #include <mri/hash.h>
 
 #include <errno.h>
 #include <faulty_file.h>
-#include <mr_test.h>
 #include <pthread.h>
-#include <scratch.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static char *dir;
-static const char *const field_names[] = {"image"};
-static const char *const class_names[] = {"ring", "spot", "star"};
-static mri_field_kind kinds[] = {MRI_FIELD_IMAGE};
-static const mri_schema schema = {
-    .field_count = 1,
-    .field_names = (const char **)(uintptr_t)field_names,
-    .field_kinds = kinds,
-    .class_count = 3,
-    .classes = (const char **)(uintptr_t)class_names,
-    .config = "{}",
-};
-static const char *const split_names[] = {"train", "val", "test"};
-static const double shares[] = {0.8, 0.1, 0.1};
 
-/* Sample i of the test's world: 6 x 5 x 2 values that follow from i. */
+/* Samples `first` to `first + count` as a shard. */
 static void
-pixels_of(unsigned i, uint16_t out[60])
+write_shard(unsigned first, unsigned count, mri_shard_ref *ref)
 {
-    uint64_t seed = i;
+    const world is = world_plain(first, count);
 
-    for (int k = 0; k < 60; k++) {
-        out[k] = (uint16_t)(scratch_random(&seed) % 4000);
-    }
-}
-
-static mr_err
-write_shard(unsigned first, unsigned count, mri_shard_ref *ref, mr_diag *diag)
-{
-    mri_shard_writer *w;
-    uint8_t tag[16] = {(uint8_t)first, (uint8_t)(first >> 8), 7};
-    mr_err err = mri_shard_begin(&w, dir, tag, &schema, diag);
-
-    for (unsigned i = first; err == MR_OK && i < first + count; i++) {
-        uint16_t pixels[60];
-        char key[32], group[32];
-        mri_provenance source = {"f", {(uint8_t)i}, 120, NULL};
-        mri_field_in f = {.encoding = MR_ENC_CHUNKS,
-                          .dtype = MR_U16,
-                          .ndim = 3,
-                          .axes = {'Y', 'X', 'C'},
-                          .dims = {6, 5, 2},
-                          .pixels = pixels,
-                          .sources = &source,
-                          .source_count = 1};
-        mri_sample_in s = {.key = key,
-                           .group = group,
-                           .class_name = class_names[i % 3],
-                           .class_index = i % 3,
-                           .fields = &f,
-                           .field_count = 1};
-        mri_encoded *e = NULL;
-
-        pixels_of(i, pixels);
-        (void)snprintf(key, sizeof key, "cell%u.tif", i);
-        (void)snprintf(group, sizeof group, "donor%u", i / 10);
-        mri_uid_of(s.uid, s.key, source.sha256, 1);
-        err = mri_encode(&e, &s, diag);
-        if (err == MR_OK) {
-            err = mri_shard_add(w, e, diag);
-        }
-        mri_encoded_free(e);
-    }
-    if (err == MR_OK) {
-        err = mri_shard_finish(w, ref, diag);
-    }
-    mri_shard_close_writer(w);
-    return err;
+    world_write(dir, &is, ref);
 }
 
 static mri_shard_ref refs[4];
@@ -94,17 +30,10 @@ static mr_err
 commit(const mr_dataset *parent, uint32_t shards, uint64_t *generation,
        mr_diag *diag)
 {
-    const mri_commit c = {.dir = dir,
-                          .parent = parent,
-                          .shards = refs,
-                          .shard_count = shards,
-                          .schema = &schema,
-                          .layout = "folder",
-                          .quarantined = 2,
-                          .split_names = split_names,
-                          .split_shares = shares,
-                          .split_count = 3};
+    mri_commit c = set_commit(dir, refs, shards);
 
+    c.parent = parent;
+    c.quarantined = 2;
     return mri_dataset_commit(&c, generation, diag);
 }
 
@@ -117,7 +46,7 @@ setup(void **state)
     (void)state;
     dir = scratch_make();
     for (unsigned i = 0; i < 3; i++) {
-        assert_ok(write_shard(i * 70, 70, &refs[i], &d), &d);
+        write_shard(i * 70, 70, &refs[i]);
     }
     assert_ok(commit(NULL, 2, &generation, &d), &d);
     assert_int_equal(generation, 1);
@@ -160,7 +89,7 @@ every_sample_is_found_by_rank_and_by_uid(void **state)
         mr_sample s;
         mr_field f;
         mri_meta *meta;
-        uint16_t got[60], want[60];
+        uint16_t got[WORLD_VALUES], want[WORLD_VALUES];
         const uint64_t shape[] = {6, 5, 2};
         mr_tensor t = mr_tensor_of(got, MR_U16, 3, shape);
         uint64_t found;
@@ -181,7 +110,7 @@ every_sample_is_found_by_rank_and_by_uid(void **state)
         assert_string_equal(f.axes, "YXC");
         assert_int_equal(f.channels, 2);
         assert_ok(mr_dataset_read(ds, rank, 0, NULL, &t, scratch, &d), &d);
-        pixels_of(i, want);
+        world_values(i, want);
         assert_memory_equal(got, want, sizeof want);
         seen[i]++;
     }
@@ -207,7 +136,7 @@ looking_ahead_changes_nothing(void **state)
     }
     ranks[0] = ranks[5] = UINT64_MAX;
     for (int i = 0; i < N; i++) {
-        uint16_t got[60];
+        uint16_t got[WORLD_VALUES];
         const uint64_t shape[] = {6, 5, 2};
         mr_tensor t = mr_tensor_of(got, MR_U16, 3, shape);
         mr_field f;
@@ -284,7 +213,7 @@ statistics_are_those_of_the_split(void **state)
 
         assert_int_equal(mr_dataset_stats_channels(ds, split, 0), 2);
         for (uint64_t i = 0; i < mr_dataset_split_count(ds, split); i++) {
-            uint16_t got[60], low[2] = {65535, 65535}, high[2] = {0};
+            uint16_t got[WORLD_VALUES], low[2] = {65535, 65535}, high[2] = {0};
             const uint64_t shape[] = {6, 5, 2};
             mr_tensor t = mr_tensor_of(got, MR_U16, 3, shape);
 
@@ -372,8 +301,8 @@ the_content_id_forgets_shards(void **state)
     memcpy(content, mr_dataset_content_id(ds), 16);
     mr_dataset_close(ds);
     dir = scratch_make();
-    assert_ok(write_shard(0, 33, &refs[0], &d), &d); /* cut elsewhere */
-    assert_ok(write_shard(33, 107, &refs[1], &d), &d);
+    write_shard(0, 33, &refs[0]); /* cut elsewhere */
+    write_shard(33, 107, &refs[1]);
     assert_ok(commit(NULL, 2, &generation, &d), &d);
     ds = open_dataset("");
     assert_memory_equal(mr_dataset_content_id(ds), content, 16);
@@ -620,7 +549,7 @@ read_all(void *arg)
 
     for (int round = 0; round < 20; round++) {
         for (uint64_t i = 0; i < mr_dataset_count(ds); i++) {
-            uint16_t got[60];
+            uint16_t got[WORLD_VALUES];
             const uint64_t shape[] = {6, 5, 2};
             mr_tensor t = mr_tensor_of(got, MR_U16, 3, shape);
 

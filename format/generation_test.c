@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataset_read.h"
+#include "world_set.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
@@ -8,96 +9,11 @@
 
 #include <errno.h>
 #include <faulty_file.h>
-#include <mr_test.h>
-#include <scratch.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define SAMPLES 140u
 
 static char *dir;
-static const char *const field_names[] = {"image"};
-static const char *const class_names[] = {"ring", "spot", "star"};
-static mri_field_kind kinds[] = {MRI_FIELD_IMAGE};
-static const mri_schema schema = {
-    .field_count = 1,
-    .field_names = (const char **)(uintptr_t)field_names,
-    .field_kinds = kinds,
-    .class_count = 3,
-    .classes = (const char **)(uintptr_t)class_names,
-    .config = "{}",
-};
-static const char *const split_names[] = {"train", "val", "test"};
-static const double shares[] = {0.8, 0.1, 0.1};
-
-/* How the world of a dataset departs from that of its number alone. */
-typedef struct world {
-    unsigned first, count;
-    unsigned tag;      /* of the shard */
-    int other_label;   /* this sample has another class and group */
-    int other_file;    /* this one is of another file: another uid */
-    int other_values;  /* same file, converted to other values */
-    unsigned left_out; /* + 1: this one is not there */
-} world;
-
-static mr_err
-add_sample(mri_shard_writer *w, const world *is, unsigned i, mr_diag *diag)
-{
-    uint64_t seed = i + ((int)i == is->other_values ? 1000 : 0);
-    bool other = (int)i == is->other_label;
-    uint16_t pixels[60];
-    char key[32], group[32];
-    mri_provenance source = {"f", {(uint8_t)i}, 120, NULL};
-    mri_field_in f = {.encoding = MR_ENC_CHUNKS,
-                      .dtype = MR_U16,
-                      .ndim = 3,
-                      .axes = {'Y', 'X', 'C'},
-                      .dims = {6, 5, 2},
-                      .pixels = pixels,
-                      .sources = &source,
-                      .source_count = 1};
-    mri_sample_in s = {.key = key,
-                       .group = group,
-                       .class_name = class_names[(i + other) % 3],
-                       .class_index = (i + other) % 3,
-                       .fields = &f,
-                       .field_count = 1};
-    mri_encoded *e = NULL;
-    mr_err err;
-
-    for (int k = 0; k < 60; k++) {
-        pixels[k] = (uint16_t)(scratch_random(&seed) % 4000);
-    }
-    source.sha256[1] = (int)i == is->other_file;
-    (void)snprintf(key, sizeof key, "cell%u.tif", i);
-    (void)snprintf(group, sizeof group, "donor%u", (i + 10 * other) / 10);
-    mri_uid_of(s.uid, s.key, source.sha256, 1);
-    err = mri_encode(&e, &s, diag);
-    if (err == MR_OK) {
-        err = mri_shard_add(w, e, diag);
-    }
-    mri_encoded_free(e);
-    return err;
-}
-
-static void
-write_shard(const char *into, const world *is, mri_shard_ref *ref)
-{
-    uint8_t tag[16] = {(uint8_t)is->first, (uint8_t)is->tag, 7};
-    mri_shard_writer *w;
-    mr_diag d = {0};
-
-    assert_ok(mri_shard_begin(&w, into, tag, &schema, &d), &d);
-    for (unsigned i = is->first; i < is->first + is->count; i++) {
-        if (i + 1 != is->left_out) {
-            assert_ok(add_sample(w, is, i, &d), &d);
-        }
-    }
-    assert_ok(mri_shard_finish(w, ref, &d), &d);
-    mri_shard_close_writer(w);
-}
 
 static mr_dataset *
 open_at(const char *base, const char *suffix)
@@ -115,23 +31,13 @@ static mr_err
 commit(const char *into, const mr_dataset *parent, const mri_shard_ref *refs,
        uint32_t count, mr_diag *diag)
 {
-    const mri_commit c = {.dir = into,
-                          .parent = parent,
-                          .shards = refs,
-                          .shard_count = count,
-                          .schema = &schema,
-                          .layout = "folder",
-                          .quarantined = 2,
-                          .split_names = split_names,
-                          .split_shares = shares,
-                          .split_count = 3};
+    mri_commit c = set_commit(into, refs, count);
     uint64_t generation;
 
+    c.parent = parent;
+    c.quarantined = 2;
     return mri_dataset_commit(&c, &generation, diag);
 }
-
-static const world plain = {
-    .count = SAMPLES, .other_label = -1, .other_file = -1, .other_values = -1};
 
 static char *
 make_dataset(const world *is)
@@ -140,7 +46,7 @@ make_dataset(const world *is)
     mri_shard_ref ref;
     mr_diag d = {0};
 
-    write_shard(into, is, &ref);
+    world_write(into, is, &ref);
     assert_ok(commit(into, NULL, &ref, 1, &d), &d);
     return into;
 }
@@ -148,6 +54,8 @@ make_dataset(const world *is)
 static int
 setup(void **state)
 {
+    const world plain = world_plain(0, SAMPLES);
+
     (void)state;
     dir = make_dataset(&plain);
     return 0;
@@ -218,7 +126,7 @@ a_dataset_does_not_differ_from_itself(void **state)
 static void
 each_kind_of_difference_is_told_once(void **state)
 {
-    world other = plain;
+    world other = world_plain(0, SAMPLES);
     mr_dataset *a = open_at(dir, ""), *b;
     char *second;
     heard h;
@@ -273,7 +181,7 @@ each_kind_of_difference_is_told_once(void **state)
 static void
 memory_that_runs_out_ends_a_comparison(void **state)
 {
-    world other = plain;
+    world other = world_plain(0, SAMPLES);
     char *second;
     mr_dataset *a = open_at(dir, ""), *b;
 
@@ -392,7 +300,7 @@ nothing_remembers_a_withdrawn_sample(void **state)
     static const char *const key[] = {"cell20.tif"};
     mri_withdraw_options o = {.dataset = dir, .keys = {key, 1}};
     mri_withdraw_report r;
-    world without = plain;
+    world without = world_plain(0, SAMPLES);
     char *second;
     mr_dataset *a, *b;
     mr_diag d = {0};
@@ -445,7 +353,7 @@ asking_twice_leaves_nothing_to_do(void **state)
 static void
 a_withdrawn_sample_stays_out_when_more_is_added(void **state)
 {
-    world more = plain;
+    world more = world_plain(0, SAMPLES);
     mri_shard_ref refs[2];
     mr_dataset *ds;
     mri_dataset_facts facts;
@@ -455,7 +363,7 @@ a_withdrawn_sample_stays_out_when_more_is_added(void **state)
     withdraw_some(2);
     more.first = SAMPLES;
     more.count = 20;
-    write_shard(dir, &more, &refs[1]);
+    world_write(dir, &more, &refs[1]);
     ds = open_at(dir, "");
     mri_dataset_shard(ds, 0, &refs[0]);
     assert_ok(commit(dir, ds, refs, 2, &d), &d);

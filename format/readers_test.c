@@ -37,34 +37,6 @@ static shared *both;
 
 /* ---- the dataset ---- */
 
-static const char *const names[] = {"image"};
-static const char *const classes[] = {"ring", "spot", "star"};
-static const char *const splits[] = {"train", "val", "test"};
-static const double shares[] = {0.8, 0.1, 0.1};
-static mri_field_kind kinds[] = {MRI_FIELD_IMAGE};
-static const mri_schema schema = {.field_count = 1,
-                                  .field_names =
-                                      (const char **)(uintptr_t)names,
-                                  .field_kinds = kinds,
-                                  .class_count = 3,
-                                  .classes = (const char **)(uintptr_t)classes,
-                                  .config = "{}"};
-
-static void
-write_shard(unsigned first, mri_shard_ref *ref)
-{
-    const uint8_t tag[16] = {(uint8_t)first, 5};
-    mri_shard_writer *w;
-    mr_diag d = {0};
-
-    assert_ok(mri_shard_begin(&w, made.dir, tag, &schema, &d), &d);
-    for (unsigned i = first; i < first + SHARD; i++) {
-        assert_ok(set_add(&made, i, w, &d), &d);
-    }
-    assert_ok(mri_shard_finish(w, ref, &d), &d);
-    mri_shard_close_writer(w);
-}
-
 /* Values and uids as set_add makes them. */
 static void
 remember(unsigned i)
@@ -83,27 +55,22 @@ static int
 setup(void **state)
 {
     mri_shard_ref refs[SAMPLES / SHARD];
-    const mri_commit c = {.shards = refs,
-                          .shard_count = SAMPLES / SHARD,
-                          .schema = &schema,
-                          .layout = "folder",
-                          .split_names = splits,
-                          .split_shares = shares,
-                          .split_count = 3};
-    mri_commit in = c;
+    mri_commit c;
     uint64_t generation;
     mr_diag d = {0};
 
     (void)state;
     made = (set){.dir = scratch_make(), .kind = SET_CELLS, .count = SAMPLES};
     for (unsigned i = 0; i < SAMPLES / SHARD; i++) {
-        write_shard(i * SHARD, &refs[i]);
+        const uint8_t tag[16] = {(uint8_t)(i * SHARD), 5};
+
+        refs[i] = set_write(&made, tag, i * SHARD, SHARD, -1);
     }
     for (unsigned i = 0; i < SAMPLES; i++) {
         remember(i);
     }
-    in.dir = made.dir;
-    assert_ok(mri_dataset_commit(&in, &generation, &d), &d);
+    c = set_commit(made.dir, refs, SAMPLES / SHARD);
+    assert_ok(mri_dataset_commit(&c, &generation, &d), &d);
     both = mmap(NULL, sizeof *both, PROT_READ | PROT_WRITE,
                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(both != MAP_FAILED);

@@ -3,8 +3,8 @@
  * test_set.h - small datasets for the tests of this room, written through the
  * doors of format/.
  */
-#ifndef MRI_STREAM_TEST_SET_H
-#define MRI_STREAM_TEST_SET_H
+#ifndef MR_TEST_SET_H
+#define MR_TEST_SET_H
 
 #include <mri/dataset.h>
 
@@ -29,6 +29,18 @@ typedef struct set {
     unsigned count;
     uint32_t height, width; /* 0: the kind's */
 } set;
+
+static const char *const set_fields[] = {"image"};
+static const char *const set_classes[] = {"ring", "spot", "star"};
+static mri_field_kind set_kinds[] = {MRI_FIELD_IMAGE};
+static const mri_schema set_schema = {
+    .field_count = 1,
+    .field_names = (const char **)(uintptr_t)set_fields,
+    .field_kinds = set_kinds,
+    .class_count = 3,
+    .classes = (const char **)(uintptr_t)set_classes,
+    .config = "{}",
+};
 
 /* Values of sample i; malloc. */
 static inline void *
@@ -108,7 +120,6 @@ set_pixels(const set *s, unsigned i, mri_field_in *f, size_t *verbatim)
 static inline mr_err
 set_add(const set *s, unsigned i, mri_shard_writer *w, mr_diag *diag)
 {
-    static const char *const classes[] = {"ring", "spot", "star"};
     static const char *const names[] = {"DAPI", "GFP", "RFP", "ER", "BF"};
     mri_geometry g;
     mri_provenance source = {
@@ -117,7 +128,7 @@ set_add(const set *s, unsigned i, mri_shard_writer *w, mr_diag *diag)
     char key[32], group[32];
     mri_sample_in in = {.key = key,
                         .group = group,
-                        .class_name = classes[i % 3],
+                        .class_name = set_classes[i % 3],
                         .class_index = i % 3,
                         .fields = &f,
                         .field_count = 1};
@@ -148,43 +159,58 @@ set_add(const set *s, unsigned i, mri_shard_writer *w, mr_diag *diag)
     return err;
 }
 
+/* One shard of samples `first` to `first + count`, but for `left_out` (-1:
+ * none). */
+static inline mri_shard_ref
+set_write(const set *s, const uint8_t tag[16], unsigned first, unsigned count,
+          int left_out)
+{
+    mri_shard_writer *w;
+    mri_shard_ref ref;
+    mr_diag d = {0};
+
+    assert_ok(mri_shard_begin(&w, s->dir, tag, &set_schema, &d), &d);
+    for (unsigned i = first; i < first + count; i++) {
+        if ((int)i != left_out) {
+            assert_ok(set_add(s, i, w, &d), &d);
+        }
+    }
+    assert_ok(mri_shard_finish(w, &ref, &d), &d);
+    mri_shard_close_writer(w);
+    return ref;
+}
+
+/* What a commit of such shards needs; a test may say more. */
+static inline mri_commit
+set_commit(const char *dir, const mri_shard_ref *refs, uint32_t count)
+{
+    static const char *const splits[] = {"train", "val", "test"};
+    static const double shares[] = {0.8, 0.1, 0.1};
+
+    return (mri_commit){.dir = dir,
+                        .shards = refs,
+                        .shard_count = count,
+                        .schema = &set_schema,
+                        .layout = "folder",
+                        .split_names = splits,
+                        .split_shares = shares,
+                        .split_count = 3};
+}
+
 static inline void
 set_make(set *s, set_kind kind, unsigned count)
 {
-    static const char *const fields[] = {"image"};
-    static const char *const classes[] = {"ring", "spot", "star"};
-    static const char *const splits[] = {"train", "val", "test"};
-    static const double shares[] = {0.8, 0.1, 0.1};
-    static mri_field_kind kinds[] = {MRI_FIELD_IMAGE};
-    const mri_schema schema = {.field_count = 1,
-                               .field_names = (const char **)(uintptr_t)fields,
-                               .field_kinds = kinds,
-                               .class_count = 3,
-                               .classes = (const char **)(uintptr_t)classes,
-                               .config = "{}"};
     const uint8_t tag[16] = {(uint8_t)kind, 1, 2};
-    mri_shard_writer *w;
     mri_shard_ref ref;
-    mri_commit c = {.shards = &ref,
-                    .shard_count = 1,
-                    .schema = &schema,
-                    .layout = "folder",
-                    .split_names = splits,
-                    .split_shares = shares,
-                    .split_count = 3};
+    mri_commit c;
     uint64_t generation;
     mr_diag d = {0};
 
     s->dir = scratch_make();
     s->kind = kind;
     s->count = count;
-    c.dir = s->dir;
-    assert_ok(mri_shard_begin(&w, s->dir, tag, &schema, &d), &d);
-    for (unsigned i = 0; i < count; i++) {
-        assert_ok(set_add(s, i, w, &d), &d);
-    }
-    assert_ok(mri_shard_finish(w, &ref, &d), &d);
-    mri_shard_close_writer(w);
+    ref = set_write(s, tag, 0, count, -1);
+    c = set_commit(s->dir, &ref, 1);
     assert_ok(mri_dataset_commit(&c, &generation, &d), &d);
 }
 
