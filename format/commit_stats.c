@@ -5,6 +5,7 @@
  */
 #include "commit.h"
 
+#include "inflation.h"
 #include "moments.h"
 
 #include <mri/alloc.h>
@@ -110,7 +111,8 @@ by_count(const void *a, const void *b)
 }
 
 static mr_err
-add_sample_stats(mri_making *c, const mri_unit *u, mr_diag *diag)
+add_sample_stats(mri_making *c, const mri_unit *u, mri_inflation *all,
+                 mr_diag *diag)
 {
     const mri_shard *s = c->shards[u->shard];
     uint32_t fields = c->in->schema->field_count;
@@ -123,6 +125,10 @@ add_sample_stats(mri_making *c, const mri_unit *u, mr_diag *diag)
         uint32_t field;
 
         err = mri_shard_grid(s, &row, i, &g, diag);
+        if (err == MR_OK) { /* its values will be counted */
+            err = mri_inflation_add(all, &g, diag);
+            mri_diag_in(err != MR_OK ? diag : NULL, s->file.path);
+        }
         if (err != MR_OK) {
             break;
         }
@@ -148,19 +154,28 @@ mr_err
 mri_making_stats(mri_making *c, mr_diag *diag)
 {
     size_t n = (size_t)(c->in->split_count + 1) * c->in->schema->field_count;
+    uint32_t shards = c->in->shard_count;
+    mri_inflation *all = mri_alloc(shards, sizeof *all);
     mr_err err = MR_OK;
 
     c->stats = mri_alloc(n, sizeof *c->stats);
     c->variants = mri_alloc(MRI_VARIANTS, sizeof *c->variants);
-    if (c->stats == NULL || c->variants == NULL) {
+    if (all == NULL || c->stats == NULL || c->variants == NULL) {
+        mri_free(all);
         return no_memory(diag);
     }
+    for (uint32_t i = 0; i < shards; i++) {
+        all[i].file_bytes = c->shards[i]->file.size;
+    }
     for (uint64_t i = 0; err == MR_OK && i < c->count; i++) {
-        err = add_sample_stats(c, &c->units[i], diag);
+        mri_unit *u = &c->units[i];
+
+        err = add_sample_stats(c, u, &all[u->shard], diag);
         if (err == MR_OK && i % 4096 == 0 && mri_making_stopped(c)) {
             err = mri_fail(diag, MRI_E_STOPPED, MR_NOWHERE, "stopped");
         }
     }
+    mri_free(all);
     qsort(c->variants, c->variant_count, sizeof *c->variants, by_count);
     return err;
 }

@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-#define ALLOWANCE ((uint64_t)4 << 30) /* of a field of constants */
-
 static mr_err
 no_memory(mr_diag *diag)
 {
@@ -102,6 +100,7 @@ open_body(work *w, uint32_t shard, mr_diag *diag)
     if (err == MR_OK) {
         err = mri_body_scan(&w->body, &ref, ds->manifest->schema, diag);
     }
+    w->rescue.all = (mri_inflation){.file_bytes = w->body.file.size};
     mri_free(path);
     return err;
 }
@@ -309,9 +308,7 @@ mr_err
 mri_rewrite_shards(const mri_rewrite *r, uint32_t first, uint32_t end,
                    mri_shard_ref *out, mr_diag *diag)
 {
-    work w = {.r = r,
-              .body = {.file = {.fd = -1}},
-              .rescue = {.allowance = ALLOWANCE}};
+    work w = {.r = r, .body = {.file = {.fd = -1}}};
     mri_schema schema;
     mri_shard *s;
     uint8_t tag[16];

@@ -20,8 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ALLOWANCE ((uint64_t)4 << 30) /* of a field of constants */
-
 /* A sample whose closing frame was found, saved or not. */
 typedef struct found {
     uint64_t row, end; /* where its closing frame ends */
@@ -357,6 +355,7 @@ take_shard(run *r, uint32_t i, mr_diag *diag)
             &r->body, shard->has_ref ? &shard->ref : NULL,
             r->source.manifest != NULL ? r->source.manifest->schema : NULL,
             &why);
+        r->rescue.all = (mri_inflation){.file_bytes = r->body.file.size};
         if (err == MR_OK) {
             r->report->names_lost |=
                 r->body.names_lost && r->body.meta_count != 0;
@@ -496,7 +495,6 @@ mri_salvage(const mri_salvage_options *options, mri_salvaged *out,
     run r = {.o = options,
              .report = out,
              .out = {.lock = {.fd = -1}},
-             .rescue = {.allowance = ALLOWANCE},
              .body = {.file = {.fd = -1}}};
     bool committed = false;
     mr_err err;

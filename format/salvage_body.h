@@ -6,6 +6,7 @@
 #define MRI_SALVAGE_BODY_H
 
 #include "encode.h"
+#include "inflation.h"
 #include "shard_read.h"
 
 typedef struct mri_body_meta {
@@ -54,8 +55,7 @@ bool mri_tag_from_frames(uint8_t tag[16], const uint8_t *p, uint64_t bytes);
 typedef struct mri_rescue {
     mr_scratch *scratch;
     mri_bytes pixels;
-    uint64_t allowance; /* bytes a field may decode to beyond 256 times what
-                           is stored of it: constants cost nothing to claim */
+    mri_inflation all; /* of the body that is at hand */
 } mri_rescue;
 void mri_rescue_release(mri_rescue *r);
 

@@ -73,7 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *exact = size > 1 ? malloc(size - 1) : NULL;
     mri_body b = {.file = {.fd = -1}};
-    mri_rescue rescue = {.allowance = 1 << 20};
+    mri_rescue rescue = {.all = {16, 0}};
 
     if (exact == NULL) {
         return 0;

@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RATIO = 256 }; /* LZ4 does not shrink by more */
-
 static mr_err
 no_memory(mr_diag *diag)
 {
@@ -241,27 +239,6 @@ open_alone(mri_shard *s, mri_bytes *foot, const mri_body *b,
     return err;
 }
 
-/* How many bytes are stored of a field; what it decodes to must be in
- * proportion, or a few bytes could ask for all memory. */
-static mr_err
-check_size(const mri_encoded *e, const mri_grid_row *g, uint64_t allowance,
-           mr_diag *diag)
-{
-    uint64_t bytes = mri_grid_bytes(g), stored = 0;
-
-    for (uint64_t i = 0; i < mri_grid_chunks(g); i++) {
-        const mri_chunk_row *row = &e->chunks[g->first_chunk + i];
-
-        stored += row->flags & MRI_CHUNK_CONSTANT ? 0 : row->stored_len;
-    }
-    if (bytes > allowance && bytes - allowance > stored * RATIO) {
-        return mri_fail(diag, MRI_E_TOO_LARGE, MR_NOWHERE,
-                        "a field of %llu bytes of which %llu are stored",
-                        (unsigned long long)bytes, (unsigned long long)stored);
-    }
-    return MR_OK;
-}
-
 static mr_err
 prove(const mri_body *b, const mri_encoded *e, const Mri__PbMeta *pb,
       mri_rescue *r, mr_diag *diag)
@@ -274,8 +251,8 @@ prove(const mri_body *b, const mri_encoded *e, const Mri__PbMeta *pb,
         mri_grid_row g;
 
         err = mri_shard_grid(&s, &e->row, i, &g, diag);
-        if (err == MR_OK && g.encoding == MR_ENC_CHUNKS) {
-            err = check_size(e, &g, r->allowance, diag);
+        if (err == MR_OK) {
+            err = mri_inflation_add(&r->all, &g, diag);
         }
         if (err == MR_OK) {
             err = mri_shard_prove(&s, &g, &r->pixels, r->scratch, diag);

@@ -219,7 +219,7 @@ try_in_memory(const uint8_t *p, uint64_t size)
 {
     uint8_t *exact = malloc(size);
     mri_body b = {.file = {.fd = -1, .map = exact, .size = size}};
-    mri_rescue rescue = {.allowance = 1 << 20};
+    mri_rescue rescue = {.all = {b.file.size, 0}};
     bool want[SAMPLES] = {false}, got[SAMPLES] = {false};
     mr_diag d = {0};
 

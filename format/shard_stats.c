@@ -203,6 +203,10 @@ mri_shard_prove_stats(const mri_shard *s, const mri_sample_row *sample,
     double scale[2];
     mr_err err = mri_shard_grid(s, sample, i, &g, diag);
 
+    if (err == MR_OK && /* a tally for each channel: more than are told of? */
+        mri_channels_of(&g) > mri_foot_rows(&s->foot, MRI_TABLE_MOMENTS)) {
+        err = lies(s, "the moment row of channel", mri_channels_of(&g), diag);
+    }
     if (err == MR_OK) {
         err = mri_shard_scale(s, sample, i, scale, diag);
     }

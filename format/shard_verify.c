@@ -9,6 +9,7 @@
  */
 #include "chunk.h"
 #include "frame.h"
+#include "inflation.h"
 #include "prove.h"
 #include "shard_read.h"
 #include "shard_stats.h"
@@ -32,6 +33,7 @@ typedef struct verifier {
     mr_scratch *scratch;
     mri_bytes pixels;
     mri_stat_proof stats;
+    mri_inflation all;
     bool starved; /* memory ran out: what was not read is not proven */
 } verifier;
 
@@ -361,6 +363,9 @@ check_field(verifier *v, const mri_sample_row *sample, uint32_t i,
     mr_err err = mri_shard_grid(v->shard, sample, i, &g, diag);
 
     if (err == MR_OK) {
+        err = mri_inflation_add(&v->all, &g, diag);
+    }
+    if (err == MR_OK) {
         err = mri_shard_prove(v->shard, &g, &v->pixels, v->scratch, diag);
     }
     if (err == MR_OK && g.encoding == MR_ENC_CHUNKS) {
@@ -375,11 +380,15 @@ check_samples(verifier *v)
 {
     uint64_t from = 0;
 
-    for (uint32_t row = 0; row < mri_shard_samples(v->shard); row++) {
+    mr_err err = MR_OK;
+
+    v->all = (mri_inflation){.file_bytes = v->file.size};
+    for (uint32_t row = 0;
+         err != MR_ELIMIT && row < mri_shard_samples(v->shard); row++) {
         mri_sample_row sample;
         mr_diag diag = {0};
-        mr_err err = mri_shard_sample(v->shard, row, &sample, &diag);
 
+        err = mri_shard_sample(v->shard, row, &sample, &diag);
         if (err == MR_OK && !told(v, from, sample.meta_off)) {
             err = check_meta(v, row, &sample, &diag);
             for (uint32_t i = 0; err == MR_OK && i < sample.n_grid; i++) {
