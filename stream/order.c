@@ -11,16 +11,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SPLIT_BYTES 256 /* of its name; what is longer is cut */
+#define SPLIT_BYTES 256 /* of a name that is hashed in one piece */
 
 static uint64_t
 order_key(uint64_t seed, uint64_t epoch, const char *split)
 {
     uint8_t raw[16 + SPLIT_BYTES];
-    size_t n = strnlen(split, SPLIT_BYTES);
+    size_t n = strlen(split);
 
     mri_put64(raw, seed);
     mri_put64(raw + 8, epoch);
+    if (n > SPLIT_BYTES) { /* a union of many */
+        return mri_xxh3_two(raw, 16, split, n);
+    }
     memcpy(raw + 16, split, n);
     return mri_xxh3(raw, 16 + n);
 }

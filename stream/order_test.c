@@ -2,10 +2,12 @@
 #include "order.h"
 
 #include <mri/alloc.h>
+#include <mri/hash.h>
 #include <mri/rng.h>
 
 #include <mr_test.h>
 #include <scratch.h>
+#include <stdio.h>
 #include <string.h>
 
 static mri_order order;
@@ -123,6 +125,34 @@ the_documented_vectors_hold(void **state)
     assert_int_equal(mri_draw_u32(&d), 0x6dcea357);
 }
 
+/* A union of many folds has a long name, and the end of it counts too. */
+static void
+a_long_name_counts_to_its_end(void **state)
+{
+    char name[512] = "fold0", next[16];
+
+    (void)state;
+    for (int i = 1; i < 64; i++) {
+        (void)snprintf(next, sizeof next, "+fold%d", i);
+        strcat(name, next);
+    }
+    assert_int_equal(strlen(name), 437);
+    mri_order_init(&order, 10, 42, 0, name, false);
+    assert_int_equal(order.key, 0xc58e5cbf0a7079c6);
+    name[436] = '4';
+    mri_order_init(&order, 10, 42, 0, name, false);
+    assert_int_not_equal(order.key, 0xc58e5cbf0a7079c6);
+    for (size_t n = 255; n < 258; n++) { /* one rule on both sides of 256 */
+        uint8_t raw[16 + 300] = {42};
+
+        memset(name, 'x', sizeof name);
+        name[n] = '\0';
+        memcpy(raw + 16, name, n);
+        mri_order_init(&order, 10, 42, 0, name, false);
+        assert_int_equal(order.key, mri_xxh3(raw, 16 + n));
+    }
+}
+
 static void
 consumers_share_a_batch_without_rest(void **state)
 {
@@ -150,6 +180,7 @@ main(void)
         cmocka_unit_test(seed_epoch_and_split_each_make_another_order),
         cmocka_unit_test(samples_are_spread_evenly_over_positions),
         cmocka_unit_test(the_documented_vectors_hold),
+        cmocka_unit_test(a_long_name_counts_to_its_end),
         cmocka_unit_test(consumers_share_a_batch_without_rest),
     };
 

@@ -24,6 +24,17 @@ mri_xxh3_seeded(const void *p, size_t bytes, uint64_t seed)
     return XXH3_64bits_withSeed(p, bytes, seed);
 }
 
+uint64_t
+mri_xxh3_two(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    XXH3_state_t s;
+
+    (void)XXH3_64bits_reset(&s);
+    (void)XXH3_64bits_update(&s, a, a_bytes);
+    (void)XXH3_64bits_update(&s, b, b_bytes);
+    return XXH3_64bits_digest(&s);
+}
+
 void
 mri_xxh3_128(uint8_t out[16], const void *p, size_t bytes)
 {

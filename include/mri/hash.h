@@ -11,6 +11,9 @@ MRI_BEGIN
 
 uint64_t mri_xxh3(const void *p, size_t bytes);
 uint64_t mri_xxh3_seeded(const void *p, size_t bytes, uint64_t seed);
+/* Of `a`, then `b`, as if they were in one place. */
+uint64_t mri_xxh3_two(const void *a, size_t a_bytes, const void *b,
+                      size_t b_bytes);
 
 /* In canonical big-endian form: print the 16 bytes in order. */
 void mri_xxh3_128(uint8_t out[16], const void *p, size_t bytes);

@@ -85,6 +85,8 @@ def vectors():
     key = xxhash.xxh3_64_intdigest(struct.pack("<QQ", 42, 1) + uid + struct.pack("<Q", 0))
     op = crc32c(b"flip#0")
     yield "order_key(42, 0, train)", f"{order_key(42, 0, 'train'):016x}"
+    union = "+".join("fold%d" % i for i in range(64))
+    yield "order_key(42, 0, fold0+fold1+..+fold63)", f"{order_key(42, 0, union):016x}"
     yield "order(10, 42, 0, train)", " ".join(str(small(i)) for i in range(10))
     yield "order(1000000, 42, 1, train)", " ".join(str(large(i)) for i in range(10))
     yield "draw_key(42, 1, 000102..0f, 0)", f"{key:016x}"
