@@ -402,6 +402,46 @@ find_schema(mri_body *b, const Mri__PbSchema *fallback, mr_diag *diag)
     return err;
 }
 
+/* The head that would say the version is gone, but the samples of version 0
+ * have chunks of which no statistics are told. Where they do; 0: not so. */
+static uint64_t
+before_version_1(const mri_body *b)
+{
+    for (size_t i = 0; i < b->meta_count; i++) {
+        const mri_body_meta *m = &b->metas[i];
+        Mri__PbMeta *pb;
+        bool whole, old;
+
+        if (mri_meta_unpack(&pb, b->file.map + m->at + MRI_FRAME_HEAD, m->len,
+                            m->at, NULL) != MR_OK) {
+            continue;
+        }
+        whole = pb->chunk_rows.len != 0;
+        old = pb->stat_rows.len == 0;
+        mri_meta_unpacked_free(pb);
+        if (whole) {
+            return old ? m->at : 0;
+        }
+    }
+    return 0;
+}
+
+static mr_err
+refuse_old(const mri_body *b, mr_diag *diag)
+{
+    uint64_t at = before_version_1(b);
+    mr_err err = MR_OK;
+
+    if (at != 0) {
+        err = mri_fail(diag, MRI_E_OLD, at,
+                       "a shard without a head whose samples are of format "
+                       "version 0, from before the format was frozen; this "
+                       "millrace reads version 1");
+        mri_diag_in(diag, b->file.path);
+    }
+    return err;
+}
+
 mr_err
 mri_body_scan(mri_body *b, const mri_shard_ref *expect,
               const Mri__PbSchema *schema, mr_diag *diag)
@@ -422,6 +462,9 @@ mri_body_scan(mri_body *b, const mri_shard_ref *expect,
     foot_by_tail(b);
     b->worn = !has_head || !b->has_foot || b->unread != 0;
     err = find_frames_by_tag(b, has_head ? head : NULL, expect, diag);
+    if (err == MR_OK && !has_head) {
+        err = refuse_old(b, diag);
+    }
     if (err == MR_OK && !b->has_foot) {
         foot_by_search(b);
     }
