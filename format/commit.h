@@ -37,6 +37,7 @@ typedef struct mri_making {
     mri_stats *stats; /* [(splits + 1) * fields]; the last split is "all" */
     mri_variant *variants; /* [MRI_VARIANTS], most frequent first */
     uint32_t variant_count;
+    bool undecoded; /* pictures are not looked into: no percentiles of them */
     mri_split_result split_result;
     uint8_t content_id[16];
     uint8_t index_hash[16];

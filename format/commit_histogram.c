@@ -12,6 +12,7 @@
 #include "chunk.h"
 #include "commit_pieces.h"
 #include "dataset_read.h"
+#include "picture.h"
 #include "shard_stats.h"
 
 #include <mri/alloc.h>
@@ -148,6 +149,75 @@ read_chunk(worker *w, const mri_shard *s, const mri_grid_row *g,
     return mri_shard_read_box(s, g, box, &t, w->scratch, diag);
 }
 
+/* Room for `n` more in the bins of a worker. */
+static void
+make_room(counting *x, worker *w, uint64_t n, bool minus)
+{
+    if (n > UINT32_MAX - w->counted) {
+        hand_over(x, w, minus);
+    }
+    w->counted += n;
+}
+
+static mr_err
+count_array(counting *x, worker *w, const mri_piece_of *p,
+            const mri_grid_row *g, const double scale[2], mr_diag *diag)
+{
+    mr_err err = MR_OK;
+
+    for (uint64_t k = 0; err == MR_OK && k < mri_grid_chunks(g); k++) {
+        uint32_t first, end;
+        mr_box box;
+
+        mri_chunk_box(g, k, &box);
+        channels_of(x, g, &box, &first, &end);
+        if (first >= end) {
+            continue;
+        }
+        make_room(x, w, mri_box_len(&box, g->ndim), p->minus);
+        err = read_chunk(w, p->shard, g, &box, diag);
+        if (err == MR_OK) {
+            count_chunk(x, w, g, &box, scale);
+        }
+    }
+    return err;
+}
+
+/* A picture whose rows come one after the other, into w->pixels. */
+typedef struct rows_to {
+    counting *x;
+    worker *w;
+    const mri_grid_row *g;
+    const double *scale;
+    bool minus;
+} rows_to;
+
+static void
+count_rows(void *user, const uint8_t *rows, uint32_t first, uint32_t count)
+{
+    const rows_to *to = user;
+    mr_box box = {.first = {first}, .size = {count}};
+
+    (void)rows; /* they are in to->w->pixels */
+    for (unsigned i = 1; i < to->g->ndim; i++) {
+        box.size[i] = to->g->dims[i];
+    }
+    make_room(to->x, to->w, mri_box_len(&box, to->g->ndim), to->minus);
+    count_chunk(to->x, to->w, to->g, &box, to->scale);
+}
+
+static mr_err
+count_picture(counting *x, worker *w, const mri_piece_of *p,
+              const mri_grid_row *g, const double scale[2], mr_diag *diag)
+{
+    rows_to to = {.x = x, .w = w, .g = g, .scale = scale, .minus = p->minus};
+    mri_picture picture = {.g = g, .take = count_rows, .user = &to};
+    mr_err err = mri_shard_read_verbatim(p->shard, g, &picture.jpeg,
+                                         &picture.bytes, w->scratch, diag);
+
+    return err == MR_OK ? mri_picture_read(&picture, &w->pixels, diag) : err;
+}
+
 static mr_err
 count_grid(counting *x, worker *w, const mri_piece_of *p,
            const mri_sample_row *row, uint32_t i, mr_diag *diag)
@@ -157,32 +227,17 @@ count_grid(counting *x, worker *w, const mri_piece_of *p,
     mri_grid_row g;
     mr_err err = mri_shard_grid(p->shard, row, i, &g, diag);
 
-    if (err != MR_OK || g.encoding != MR_ENC_CHUNKS ||
+    if (err != MR_OK ||
+        (g.encoding != MR_ENC_CHUNKS && g.encoding != MR_ENC_JPEG) ||
         strcmp(p->shard->schema->fields[g.field]->name, name) != 0) {
         return err;
     }
     err = mri_shard_scale(p->shard, row, i, scale, diag);
-    for (uint64_t k = 0; err == MR_OK && k < mri_grid_chunks(&g); k++) {
-        uint32_t first, end;
-        uint64_t n;
-        mr_box box;
-
-        mri_chunk_box(&g, k, &box);
-        n = mri_box_len(&box, g.ndim);
-        channels_of(x, &g, &box, &first, &end);
-        if (first >= end) {
-            continue;
-        }
-        if (n > UINT32_MAX - w->counted) {
-            hand_over(x, w, p->minus);
-        }
-        w->counted += n;
-        err = read_chunk(w, p->shard, &g, &box, diag);
-        if (err == MR_OK) {
-            count_chunk(x, w, &g, &box, scale);
-        }
+    if (err != MR_OK) {
+        return err;
     }
-    return err;
+    return g.encoding == MR_ENC_JPEG ? count_picture(x, w, p, &g, scale, diag)
+                                     : count_array(x, w, p, &g, scale, diag);
 }
 
 /* Damage does not end a commit: it may be what is being withdrawn. */
@@ -292,7 +347,7 @@ load_counts(counting *x, uint32_t split, mr_diag *diag)
     for (uint32_t i = 0; i < x->channels && x->first + i < pb->n_channels;
          i++) {
         const ProtobufCBinaryData *packed =
-            &pb->channels[x->first + i]->histogram;
+            mri_histogram_of_pb(pb, x->first + i);
 
         memset(room, 0, old.count * sizeof *room);
         ok = ok && mri_bins_unpack(&old, room, packed->data, packed->len);
@@ -506,6 +561,12 @@ do_field(counting *x, mr_diag *diag)
 
     if (err != MR_OK || x->bins.kind == MRI_BINS_NONE) {
         return err;
+    }
+    if (x->bins.decoded && x->c->undecoded) {
+        for (uint32_t s = 0; s <= x->c->in->split_count; s++) {
+            stats_at(x->c, s, x->field)->bins = x->bins;
+        }
+        return MR_OK;
     }
     err = mri_pieces_find(&x->pieces, x->c, x->field, &x->bins, diag);
     if (err == MR_OK) {

@@ -178,6 +178,26 @@ how_many(const double percentile[MR_PERCENTILES])
     return percentile[0] == percentile[0] ? MR_PERCENTILES : 0;
 }
 
+/* A reader of 1.0 expects none where a sample is kept as a file. */
+static void
+fill_percentiles(Mri__PbChannel *to, mr_channel_stats *from, bool decoded)
+{
+    size_t n = how_many(from->percentile);
+    size_t nonzero = how_many(from->nonzero_percentile);
+
+    if (decoded) {
+        to->n_decoded_percentiles = n;
+        to->decoded_percentiles = from->percentile;
+        to->n_decoded_nonzero_percentiles = nonzero;
+        to->decoded_nonzero_percentiles = from->nonzero_percentile;
+        return;
+    }
+    to->n_percentiles = n;
+    to->percentiles = from->percentile;
+    to->n_nonzero_percentiles = nonzero;
+    to->nonzero_percentiles = from->nonzero_percentile;
+}
+
 static void
 fill_channel(Mri__PbChannel *to, Mri__PbMoments room[4], const mri_stats *s,
              uint32_t channel)
@@ -194,14 +214,27 @@ fill_channel(Mri__PbChannel *to, Mri__PbMoments room[4], const mri_stats *s,
     fill_moments(to->unit, &from->unit);
     fill_moments(to->foreground, &from->foreground);
     to->non_finite = from->non_finite;
-    to->n_percentiles = how_many(from->percentile);
-    to->percentiles = from->percentile;
-    to->n_nonzero_percentiles = how_many(from->nonzero_percentile);
-    to->nonzero_percentiles = from->nonzero_percentile;
+    fill_percentiles(to, from, s->bins.decoded);
     if (s->histogram != NULL) {
-        to->histogram = (ProtobufCBinaryData){s->histogram[channel].len,
-                                              s->histogram[channel].data};
+        ProtobufCBinaryData packed = {s->histogram[channel].len,
+                                      s->histogram[channel].data};
+
+        *(s->bins.decoded ? &to->decoded_histogram : &to->histogram) = packed;
     }
+}
+
+static void
+fill_bins(Mri__PbStatistics *to, const mri_bins *bins)
+{
+    if (bins->decoded) {
+        to->decoded_bins = bins->kind;
+        to->decoded_slope = bins->slope;
+        to->decoded_inter = bins->inter;
+        return;
+    }
+    to->bins = bins->kind;
+    to->slope = bins->slope;
+    to->inter = bins->inter;
 }
 
 static bool
@@ -231,9 +264,7 @@ fill_statistics(manifest_parts *p, const mri_making *c)
             text(split < c->in->split_count ? c->in->split_names[split] : "");
         s->field = text(c->in->schema->field_names[i % fields]);
         s->n_channels = c->stats[i].channels;
-        s->bins = c->stats[i].bins.kind;
-        s->slope = c->stats[i].bins.slope;
-        s->inter = c->stats[i].bins.inter;
+        fill_bins(s, &c->stats[i].bins);
         s->channels = p->channel_list + k;
         p->statistics_list[i] = s;
         for (uint32_t ch = 0; ch < c->stats[i].channels; ch++, k++) {

@@ -33,26 +33,28 @@ static mr_err
 choose_by_grid(mri_bins *out, const mri_shard *s, const mri_sample_row *row,
                uint32_t i, const mri_grid_row *g, mr_diag *diag)
 {
+    bool decoded = out->decoded || g->encoding == MR_ENC_JPEG;
     double scale[2];
     mr_err err = MR_OK;
 
-    if (g->encoding != MR_ENC_CHUNKS) {
+    if (g->encoding != MR_ENC_CHUNKS && g->encoding != MR_ENC_JPEG) {
         *out = (mri_bins){.kind = MRI_BINS_NONE, .count = 1}; /* for good */
         return MR_OK;
     }
     if (out->kind == MRI_BINS_BRAIN || !mri_bins_store((mr_dtype)g->dtype)) {
         *out = mri_bins_brain();
-        return MR_OK;
+    } else {
+        err = mri_shard_scale(s, row, i, scale, diag);
+        if (err != MR_OK) {
+            return err;
+        }
+        if (out->count == 0) {
+            *out = mri_bins_stored(scale[0], scale[1]);
+        } else if (out->slope != scale[0] || out->inter != scale[1]) {
+            *out = mri_bins_brain();
+        }
     }
-    err = mri_shard_scale(s, row, i, scale, diag);
-    if (err != MR_OK) {
-        return err;
-    }
-    if (out->count == 0) {
-        *out = mri_bins_stored(scale[0], scale[1]);
-    } else if (out->slope != scale[0] || out->inter != scale[1]) {
-        *out = mri_bins_brain();
-    }
+    out->decoded = decoded;
     return MR_OK;
 }
 
@@ -92,10 +94,27 @@ mri_bins_choose(mri_bins *out, const mri_making *c, uint32_t field,
 mri_bins
 mri_bins_of_pb(const Mri__PbStatistics *pb)
 {
-    if (pb->bins == MRI_BINS_STORED) {
-        return mri_bins_stored(pb->slope, pb->inter);
+    bool decoded = pb->decoded_bins != MRI_BINS_NONE;
+    uint32_t kind = decoded ? pb->decoded_bins : pb->bins;
+    mri_bins b = {.kind = MRI_BINS_NONE};
+
+    if (kind == MRI_BINS_STORED) {
+        b = decoded ? mri_bins_stored(pb->decoded_slope, pb->decoded_inter)
+                    : mri_bins_stored(pb->slope, pb->inter);
+    } else if (kind == MRI_BINS_BRAIN) {
+        b = mri_bins_brain();
     }
-    return pb->bins == MRI_BINS_BRAIN ? mri_bins_brain() : (mri_bins){0};
+    b.decoded = decoded;
+    return b;
+}
+
+const ProtobufCBinaryData *
+mri_histogram_of_pb(const Mri__PbStatistics *pb, size_t channel)
+{
+    const Mri__PbChannel *ch = pb->channels[channel];
+
+    return pb->decoded_bins != MRI_BINS_NONE ? &ch->decoded_histogram
+                                             : &ch->histogram;
 }
 
 /* ---- what the generation before has counted ---- */
@@ -117,7 +136,8 @@ usable(const Mri__PbStatistics *pb, const mri_bins *bins)
     for (size_t i = 0; i < pb->n_channels; i++) {
         const Mri__PbChannel *ch = pb->channels[i];
 
-        if (ch->all != NULL && ch->all->count != 0 && ch->histogram.len == 0) {
+        if (ch->all != NULL && ch->all->count != 0 &&
+            mri_histogram_of_pb(pb, i)->len == 0) {
             return false;
         }
     }

@@ -25,11 +25,13 @@ typedef struct mri_pieces {
 } mri_pieces;
 
 /* Which bins a field gets: none if it is no image, or kept as a file in any
- * sample. */
+ * sample, unless that is a JPEG. */
 MR_USE_RESULT mr_err mri_bins_choose(mri_bins *out, const mri_making *c,
                                      uint32_t field, mr_diag *diag);
 /* The bins of stored histograms; count 0 if there are none. */
 mri_bins mri_bins_of_pb(const Mri__PbStatistics *pb);
+const ProtobufCBinaryData *mri_histogram_of_pb(const Mri__PbStatistics *pb,
+                                               size_t channel);
 
 /* What differs from the generation before, or all samples if that is less
  * work. owner: mri_pieces_release in any case */

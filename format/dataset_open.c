@@ -226,6 +226,19 @@ take_percentiles(double to[MR_PERCENTILES], const double *from, size_t n)
     }
 }
 
+static void
+load_percentiles(mr_channel_stats *to, const Mri__PbChannel *from, bool decoded)
+{
+    take_percentiles(
+        to->percentile, decoded ? from->decoded_percentiles : from->percentiles,
+        decoded ? from->n_decoded_percentiles : from->n_percentiles);
+    take_percentiles(to->nonzero_percentile,
+                     decoded ? from->decoded_nonzero_percentiles
+                             : from->nonzero_percentiles,
+                     decoded ? from->n_decoded_nonzero_percentiles
+                             : from->n_nonzero_percentiles);
+}
+
 static mr_err
 load_stats(mr_dataset *ds, mr_diag *diag)
 {
@@ -256,13 +269,10 @@ load_stats(mr_dataset *ds, mr_diag *diag)
             s->channel[c].unit = moments_of(pb->channels[c]->unit);
             s->channel[c].foreground = moments_of(pb->channels[c]->foreground);
             s->channel[c].non_finite = pb->channels[c]->non_finite;
-            s->channel[c].exact = pb->bins == MRI_BINS_STORED;
-            take_percentiles(s->channel[c].percentile,
-                             pb->channels[c]->percentiles,
-                             pb->channels[c]->n_percentiles);
-            take_percentiles(s->channel[c].nonzero_percentile,
-                             pb->channels[c]->nonzero_percentiles,
-                             pb->channels[c]->n_nonzero_percentiles);
+            s->channel[c].exact = pb->bins == MRI_BINS_STORED ||
+                                  pb->decoded_bins == MRI_BINS_STORED;
+            load_percentiles(&s->channel[c], pb->channels[c],
+                             pb->decoded_bins != MRI_BINS_NONE);
         }
     }
     return MR_OK;

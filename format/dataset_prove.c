@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dataset_prove.c - do a manifest's statistics follow from the samples? */
 #include "commit.h"
+#include "commit_pieces.h"
 #include "dataset_read.h"
 #include "prove.h"
 #include "salvage_names.h"
@@ -134,16 +135,115 @@ same_numbers(const double a[MR_PERCENTILES], const double b[MR_PERCENTILES])
 }
 
 static bool
-same_channel(const mr_channel_stats *a, const mr_channel_stats *b)
+same_moments(const mr_channel_stats *a, const mr_channel_stats *b)
 {
     return mri_moments_agree(&a->all, &b->all) &&
            mri_moments_agree(&a->nonzero, &b->nonzero) &&
            mri_moments_agree(&a->foreground, &b->foreground) &&
            mri_moments_agree(&a->unit, &b->unit) &&
-           a->non_finite == b->non_finite && a->exact == b->exact &&
-           same_numbers(a->percentile, b->percentile) &&
+           a->non_finite == b->non_finite;
+}
+
+static bool
+same_percentiles(const mr_channel_stats *a, const mr_channel_stats *b)
+{
+    return a->exact == b->exact && same_numbers(a->percentile, b->percentile) &&
            same_numbers(a->nonzero_percentile, b->nonzero_percentile);
 }
+
+/* ---- of decoded pictures, which are not decoded once more ---- */
+
+/* Add what a manifest says of a channel, in one split or in all of them.
+ * False: it does not hold. *whole: nothing was left out. */
+static bool
+add_told(const remake *r, const Mri__PbStatistics *of, const mri_bins *b,
+         size_t channel, uint64_t *count, bool *whole)
+{
+    const Mri__PbManifest *m = r->ds->manifest;
+    bool holds = true;
+
+    *whole = true;
+    for (size_t i = 0; holds && i < m->n_statistics; i++) {
+        const Mri__PbStatistics *pb = m->statistics[i];
+        const ProtobufCBinaryData *packed;
+        const Mri__PbMoments *all;
+
+        if (strcmp(pb->field, of->field) != 0 || pb->split[0] == '\0' ||
+            (of->split[0] != '\0' && pb != of) || channel >= pb->n_channels) {
+            continue;
+        }
+        packed = mri_histogram_of_pb(pb, channel);
+        all = pb->channels[channel]->all;
+        *whole = *whole && (packed->len != 0 || all == NULL || all->count == 0);
+        holds = mri_bins_unpack(b, count, packed->data, packed->len);
+    }
+    return holds;
+}
+
+static uint64_t
+sum_of(const uint64_t *count, uint32_t n)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        sum += count[i];
+    }
+    return sum;
+}
+
+/* Do the percentiles follow from the histogram, and do both count what the
+ * moments do? `count` is room for the bins. */
+static bool
+follows(const remake *r, const Mri__PbStatistics *pb, const mri_bins *b,
+        size_t channel, const mr_channel_stats *told, uint64_t *count)
+{
+    mr_channel_stats want = *told;
+    bool whole;
+
+    memset(count, 0, b->count * sizeof *count);
+    if (!add_told(r, pb, b, channel, count, &whole)) {
+        return false;
+    }
+    if (!whole) { /* the writer had no room for it */
+        return true;
+    }
+    mri_percentiles(want.percentile, b, count, 0, &told->all);
+    mri_percentiles(want.nonzero_percentile, b, count,
+                    told->all.count - told->nonzero.count, &told->nonzero);
+    return sum_of(count, b->count) == told->all.count &&
+           same_numbers(want.percentile, told->percentile) &&
+           same_numbers(want.nonzero_percentile, told->nonzero_percentile);
+}
+
+/* What is said of decoded pixels. Nothing may be: an older writer did not
+ * look into pictures. */
+static mr_err
+prove_decoded(const remake *r, size_t i, const mri_bins *bins, bool *holds,
+              mr_diag *diag)
+{
+    const Mri__PbStatistics *pb = r->ds->manifest->statistics[i];
+    const mri_split_stats *told = &r->ds->stats[i];
+    mri_bins b = mri_bins_of_pb(pb);
+    uint64_t *count;
+
+    *holds = pb->bins == MRI_BINS_NONE;
+    if (!*holds || pb->decoded_bins == MRI_BINS_NONE) {
+        return MR_OK;
+    }
+    *holds = b.kind == bins->kind && b.slope == bins->slope &&
+             b.inter == bins->inter;
+    count = mri_alloc(b.count, sizeof *count);
+    if (count == NULL) {
+        return no_memory(diag);
+    }
+    for (uint32_t k = 0; *holds && k < told->channels; k++) {
+        *holds = follows(r, pb, &b, k, &told->channel[k], count);
+    }
+    mri_free(count);
+    return MR_OK;
+}
+
+/* ---- all of it ---- */
 
 /* A histogram may be left out. */
 static bool
@@ -157,6 +257,14 @@ same_histogram(const mri_stats *s, uint32_t channel,
                            memcmp(a->data, b->data, b->len) == 0);
 }
 
+static bool
+same_bins(const mri_bins *b, const Mri__PbStatistics *pb)
+{
+    return pb->decoded_bins == MRI_BINS_NONE && b->kind == pb->bins &&
+           (pb->bins != MRI_BINS_STORED ||
+            (b->slope == pb->slope && b->inter == pb->inter));
+}
+
 static mr_err
 compare(const remake *r, size_t i, mr_diag *diag)
 {
@@ -164,6 +272,7 @@ compare(const remake *r, size_t i, mr_diag *diag)
     const mri_split_stats *told = &r->ds->stats[i];
     uint32_t split = 0, splits = r->in.split_count;
     const mri_stats *s;
+    mr_err err = MR_OK;
     bool same;
 
     while (split < splits && strcmp(r->names[split], pb->split) != 0) {
@@ -172,12 +281,21 @@ compare(const remake *r, size_t i, mr_diag *diag)
     same = told->field < r->schema.field_count &&
            (split < splits || pb->split[0] == '\0');
     s = same ? &r->c.stats[split * r->schema.field_count + told->field] : NULL;
-    same = same && s->channels == told->channels && s->bins.kind == pb->bins &&
-           (pb->bins != MRI_BINS_STORED ||
-            (s->bins.slope == pb->slope && s->bins.inter == pb->inter));
+    same = same && s->channels == told->channels;
     for (uint32_t k = 0; same && k < told->channels; k++) {
-        same = same_channel(&s->channel[k], &told->channel[k]) &&
-               same_histogram(s, k, pb);
+        same = same_moments(&s->channel[k], &told->channel[k]);
+    }
+    if (same && s->bins.decoded) {
+        err = prove_decoded(r, i, &s->bins, &same, diag);
+    } else {
+        same = same && same_bins(&s->bins, pb);
+        for (uint32_t k = 0; same && k < told->channels; k++) {
+            same = same_percentiles(&s->channel[k], &told->channel[k]) &&
+                   same_histogram(s, k, pb);
+        }
+    }
+    if (err != MR_OK) {
+        return err;
     }
     return same ? MR_OK
                 : mri_fail(diag, MRI_E_STATISTICS, MRI_MANIFEST_HEAD,
@@ -190,7 +308,8 @@ mr_err
 mri_dataset_prove_stats(const char *dir, unsigned workers,
                         const mr_watch *watch, mr_diag *diag)
 {
-    remake r = {.in = {.watch = watch, .workers = workers}};
+    remake r = {.in = {.watch = watch, .workers = workers},
+                .c = {.undecoded = true}};
     char *path = NULL;
     mr_err err = open_remake(&r, dir, diag);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataset_read.h"
+#include "histogram.h"
+#include "prove.h"
 
 #include <mri/alloc.h>
 #include <mri/dataset.h>
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <test_set.h>
 
 enum { SAMPLES = 40, Z = 3, Y = 11, X = 13, N = Z * Y * X };
 
@@ -377,6 +380,77 @@ a_manifest_that_lies_is_found(void **state)
     mri_free(path);
 }
 
+/* What is said of JPEGs must follow from what is said of JPEGs. */
+static void
+lies_about_pictures_are_found(void **state)
+{
+    enum { LIES = 8 };
+    set s = {0};
+    char *path;
+
+    (void)state;
+    set_make(&s, SET_JPEGS, 12);
+    path = mri_manifest_path(s.dir, 1);
+    for (int i = 0; i < LIES; i++) {
+        mr_dataset *ds;
+        Mri__PbStatistics *pb;
+        Mri__PbChannel *ch;
+        mri_bytes good = {0}, bad = {0};
+        mr_diag d = {0};
+        mr_err want = MR_ECORRUPT;
+
+        assert_ok(mr_dataset_open(&ds, s.dir, &d), &d);
+        pb = ds->manifest
+                 ->statistics[i == 6 ? ds->manifest->n_statistics - 1 : 0];
+        ch = pb->channels[1];
+        assert_int_equal(pb->decoded_bins, MRI_BINS_STORED);
+        assert_int_equal(ch->n_decoded_percentiles, MR_PERCENTILES);
+        assert_true(mr_dataset_stats(ds, 0, 0, 1)->exact);
+        assert_true(mri_manifest_build(&good, ds->manifest));
+        switch (i) {
+        case 0:
+            ch->decoded_percentiles[3]++;
+            break;
+        case 1:
+            ch->decoded_nonzero_percentiles[6]--;
+            break;
+        case 2:
+            /* the count of the lowest: no percentile sees it */
+            ch->decoded_histogram.data[3] ^= 1;
+            break;
+        case 3:
+            pb->decoded_slope = 2;
+            break;
+        case 4:
+            pb->decoded_bins = MRI_BINS_BRAIN;
+            break;
+        case 5:
+            pb->bins = MRI_BINS_STORED;
+            break;
+        case 6: /* of all samples */
+            ch->decoded_percentiles[0]++;
+            break;
+        default: /* as a writer of 1.0 left it */
+            for (size_t k = 0; k < ds->manifest->n_statistics; k++) {
+                ds->manifest->statistics[k]->decoded_bins = 0;
+            }
+            want = MR_OK;
+            break;
+        }
+        assert_true(mri_manifest_build(&bad, ds->manifest));
+        mr_dataset_close(ds);
+        scratch_write(path, bad.data, bad.len);
+        assert_int_equal(mri_dataset_prove_stats(s.dir, 1, NULL, &d), want);
+        assert_true(want == MR_OK || d.code == MRI_E_STATISTICS);
+        scratch_write(path, good.data, good.len);
+        assert_ok(mri_dataset_prove_stats(s.dir, 1, NULL, &d), &d);
+        mri_bytes_release(&good);
+        mri_bytes_release(&bad);
+    }
+    mri_free(path);
+    scratch_remove(s.dir);
+}
+
 int
 main(void)
 {
@@ -386,6 +460,7 @@ main(void)
         T(foreground_of_all_is_what_the_labels_cover),
         T(chunks_tell_which_labels_they_hold),
         T(a_manifest_that_lies_is_found),
+        T(lies_about_pictures_are_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,7 @@ typedef struct mri_bins {
     mri_bins_kind kind;
     uint32_t count;
     double slope, inter; /* MRI_BINS_STORED */
+    bool decoded;        /* of JPEGs too: a manifest has a place apart */
 } mri_bins;
 
 mri_bins mri_bins_stored(double slope, double inter);

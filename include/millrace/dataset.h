@@ -258,7 +258,8 @@ typedef struct mr_channel_stats {
     /*
      * Of the finite values, and of the nonzero ones: what NumPy's method
      * inverted_cdf gives. Exact, or within 2^-8 of the value as f32. NaN if
-     * there are none; all NaN for fields that are kept as files.
+     * there are none; all NaN for fields that are kept as bytes. JPEGs count
+     * as they decode.
      */
     double percentile[MR_PERCENTILES], nonzero_percentile[MR_PERCENTILES];
     bool exact;

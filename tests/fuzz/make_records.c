@@ -14,6 +14,7 @@
 #include "manifest.h"
 
 #include <fuzz_set.h>
+#include <jpeg_make.h>
 #include <sys/stat.h>
 
 static const char *corpus;
@@ -199,6 +200,39 @@ put_codings(void)
     put_coded("lz4hc", MR_U32, MRI_CODING_LZ4HC, false);
 }
 
+/* The manifest, as if its images were JPEGs. */
+static void
+put_decoded(void)
+{
+    Mri__PbManifest *pb = NULL;
+    mri_bytes m = {0};
+
+    hold(mri_manifest_parse(&pb, set.manifest.data, set.manifest.len, NULL) ==
+         MR_OK);
+    for (size_t i = 0; i < pb->n_statistics; i++) {
+        Mri__PbStatistics *s = pb->statistics[i];
+
+        s->decoded_bins = s->bins;
+        s->decoded_slope = s->slope;
+        s->bins = 0;
+        for (size_t k = 0; k < s->n_channels; k++) {
+            Mri__PbChannel *c = s->channels[k];
+
+            c->n_decoded_percentiles = c->n_percentiles;
+            c->decoded_percentiles = c->percentiles;
+            c->n_percentiles = 0;
+            c->percentiles = NULL;
+            c->decoded_histogram = c->histogram;
+            c->histogram = (ProtobufCBinaryData){0, NULL};
+        }
+    }
+    hold(mri_manifest_build(&m, pb));
+    put_flagged("manifest_fuzz", "decoded", FUZZ_MEND | FUZZ_AGREE, m.data,
+                m.len);
+    mri_bytes_release(&m);
+    mri_manifest_free(pb);
+}
+
 static void
 put_generation(void)
 {
@@ -214,6 +248,29 @@ put_generation(void)
     put_flagged("manifest_fuzz", "mended", FUZZ_MEND, m->data, m->len);
     put_flagged("manifest_fuzz", "agrees", FUZZ_MEND | FUZZ_AGREE, m->data,
                 m->len);
+    put_decoded();
+}
+
+/* Pictures of each kind, beside the size that their row says. */
+static void
+put_pictures(void)
+{
+    static const jpeg_made kinds[] = {{19, 17, 1, 60, 1, 1, false},
+                                      {21, 33, 3, 50, 2, 2, false},
+                                      {24, 18, 3, 40, 2, 1, true}};
+    static const char *const names[] = {"grey", "colour", "progressive"};
+
+    for (int i = 0; i < 3; i++) {
+        const jpeg_made *k = &kinds[i];
+        uint8_t raw[3] = {(uint8_t)k->height, (uint8_t)k->width,
+                          (uint8_t)k->channels};
+        mri_bytes head = {raw, sizeof raw, sizeof raw};
+        size_t bytes;
+        uint8_t *jpeg = jpeg_make(k, (uint64_t)i, &bytes);
+
+        put("picture_fuzz", names[i], &head, jpeg, bytes);
+        free(jpeg);
+    }
 }
 
 static void
@@ -292,5 +349,6 @@ main(int argc, char **argv)
     put_generation();
     put_lines();
     put_histograms();
+    put_pictures();
     return 0;
 }

@@ -330,9 +330,17 @@ def percentile(pairs, n, p, low, high):
         place -= count
 
 
-def channel_values(step, field, c):
+def picture_values(path):
+    from PIL import Image
+    return Image.open(path).tobytes()
+
+
+def channel_values(step, field, c, pictures):
     stride, channels = strides(field.axes, field.shape).get("C", (1, 1))
-    return [x for i, x in enumerate(whole_numbers(field, values(step, field)))
+    whole = picture_values(os.path.join(pictures, field.pattern)) \
+        if field.encoding == "jpeg" \
+        else whole_numbers(field, values(step, field))
+    return [x for i, x in enumerate(whole)
             if i // stride % channels == c] if c < channels else []
 
 
@@ -341,7 +349,26 @@ def fits_small_bins(fields):
         len({(f.slope, f.inter) for f in fields}) == 1
 
 
-def check_histograms(dataset, live):
+PLAIN, DECODED = (4, 5, 6), (7, 8, 9)  # fields of the statistics: the bins
+# and of a channel: percentiles, those of what is not zero, histogram
+OF_CHANNEL = {PLAIN: (6, 7, 8), DECODED: (9, 10, 11)}
+
+
+def without_pictures(told):
+    """Nothing is said of JPEGs: so writers of 1.0 did it."""
+    return told.int(7) == 0 and not any(
+        c.fields.get(n) for c in told.messages(3) for n in (9, 10, 11))
+
+
+def can_decode():
+    if "hash of decoded JPEG (another decoder)" in skipped or \
+            "decoded JPEG (no Pillow)" in skipped:
+        skipped.add("histograms of decoded JPEG")
+        return False
+    return True
+
+
+def check_histograms(dataset, live, pictures):
     """Bins and percentiles, counted again from the values of the table."""
     names = {"": range(len(dataset.entries))}
     names.update(zip((n for n, _ in dataset.splits), dataset.ranks))
@@ -354,18 +381,26 @@ def check_histograms(dataset, live):
                                  for r in names[split])
                 for f in s.fields if f.name == name]
         what = "histogram of %s %s" % (split or "all", name)
+        ways = {f.encoding for f in everywhere}
+        fields = DECODED if "jpeg" in ways else PLAIN
         kind = 0 if name not in images or not everywhere or \
-            any(f.encoding != "chunks" for f in everywhere) else \
+            not ways <= {"chunks", "jpeg"} else \
             1 if fits_small_bins(everywhere) else 2
-        equal(told.int(4), kind, what)
+        if fields == DECODED and not without_pictures(told) and \
+                not can_decode():
+            continue
+        if fields == DECODED and without_pictures(told):
+            kind, fields = 0, PLAIN
+        equal([told.int(n[0]) for n in (PLAIN, DECODED)],
+              [kind if fields == n else 0 for n in (PLAIN, DECODED)], what)
         if kind == 1:
-            slope, inter = told.double(5), told.double(6)
+            slope, inter = (told.double(n) for n in fields[1:])
             equal((slope, inter), (everywhere[0].slope, everywhere[0].inter),
                   what)
         for c, channel in enumerate(channels):
             counted, nonzero = {}, {}
             for step, f in here if kind else []:
-                for x in channel_values(step, f, c):
+                for x in channel_values(step, f, c, pictures):
                     real = float(x) * f.slope + f.inter if f.scaled \
                         else float(x)
                     if not math.isfinite(real):
@@ -374,8 +409,11 @@ def check_histograms(dataset, live):
                     counted[b] = counted.get(b, 0) + 1
                     if real != 0:
                         nonzero[b] = nonzero.get(b, 0) + 1
-            check_histogram(channel, kind, split, counted, what)
-            for number, bins, part in (6, counted, 1), (7, nonzero, 2):
+            numbers = OF_CHANNEL[fields]
+            check_histogram(channel.bytes(numbers[2]),
+                            counted if split and kind else {}, what)
+            for number, bins, part in (numbers[0], counted, 1), \
+                    (numbers[1], nonzero, 2):
                 pairs = [((b - 32768) * slope + inter if kind == 1
                           else middle(b), bins[b]) for b in sorted(bins)]
                 if kind == 1 and slope < 0:
@@ -388,13 +426,13 @@ def check_histograms(dataset, live):
                 equal(channel.doubles(number), want, what + " percentiles")
 
 
-def check_histogram(channel, kind, split, counted, what):
-    data, at, last, got = channel.bytes(8), 0, -1, {}
+def check_histogram(data, want, what):
+    at, last, got = 0, -1, {}
     while at < len(data):
         gap, at = shards._varint(data, at)
         last += gap + 1
         got[last], at = shards._varint(data, at)
-    equal(got, counted if split and kind else {}, what)
+    equal(got, want, what)
     counts["bins"] += len(got)
 
 
@@ -435,7 +473,7 @@ def check_generation(path, generation, state, pictures, program):
         equal(digest[:16], shard.id, "id of a shard")
     check_splits(dataset, state.live)
     check_dataset_statistics(dataset)
-    check_histograms(dataset, state.live)
+    check_histograms(dataset, state.live, pictures)
     if program:
         check_program(program, "%s@%d" % (path, generation), dataset)
 

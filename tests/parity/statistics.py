@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare a dataset's statistics with NumPy's in float64, over generations.
 
-    statistics.py MILLRACE [SEED [TRIALS]]
+    statistics.py MILLRACE [SEED [TRIALS]]     so many, or those so named
 
-TIFF and NIfTI files of many types, shapes and scales are written here, then
+TIFF, NIfTI and JPEG files of many types, shapes and scales are written here, then
 ingested in two steps, withdrawn from and rolled back. After each step every
 split's moments must be NumPy's within 1e-6 (|mean| + std); percentiles must be
 numpy.percentile's of method inverted_cdf, to the last bit where the values are
@@ -24,13 +24,14 @@ try:
     import nibabel
     import numpy as np
     import tifffile
+    from PIL import Image
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
 warnings.simplefilter("ignore")
 PERCENT = [0.5, 5, 25, 50, 75, 95, 99.5]
-SMALL = ("u1", "i1", "u2", "i2")
+SMALL = ("u1", "i1", "u2", "i2", "jpeg")
 
 
 class Trial:
@@ -57,6 +58,18 @@ class Trial:
         a[rng.random(shape) < 0.3] = 0
         return a.astype(dtype)
 
+    def write_jpeg(self, rng, path, side):
+        """Pixels as Pillow decodes them: libjpeg-turbo, as we do."""
+        a = rng.integers(0, 256, (side // 4 + 1, side // 3 + 1, 3))
+        a = Image.fromarray(a.astype("u1")).resize((side, side + 9))
+        if rng.random() < 0.3:
+            a = a.convert("L")
+        a.save(path, "JPEG", quality=int(rng.integers(30, 96)),
+               subsampling=int(rng.integers(0, 3)),
+               progressive=bool(rng.random() < 0.3))
+        a = np.asarray(Image.open(path))
+        return a[None] if a.ndim == 2 else np.moveaxis(a, 2, 0)
+
     def write(self, rng, folder, first, count):
         held = {}
         for i in range(first, first + count):
@@ -65,7 +78,10 @@ class Trial:
             # more than 256 KiB now and then: several chunks
             side = int(rng.integers(300, 420) if i % 8 == 5
                        else rng.integers(5, 50))
-            if self.nifti:
+            if dtype == "jpeg":
+                name = f"g{i // 3}_{i}.jpg"
+                a = self.write_jpeg(rng, folder / name, side)
+            elif self.nifti:
                 name = f"g{i // 3}_{i}.nii"
                 a = self.values(rng, dtype, (7, side, side))
                 image = nibabel.Nifti1Image(a, np.eye(4))
@@ -82,7 +98,8 @@ class Trial:
                 tifffile.imwrite(folder / name, a, ome=True,
                                  metadata={"axes": "CYX"})
             physical = a.astype("f8") * slope + inter
-            held[name] = physical.reshape(self.channels, -1)
+            held[name] = physical.reshape(len(a) if dtype == "jpeg"
+                                          else self.channels, -1)
         return held
 
 
@@ -129,7 +146,8 @@ def check(millrace, dataset, held, trial):
     for row in told["stats"]:
         what = (trial.name, dataset, row["split"], row["channel"])
         mine = [v[row["channel"]] for k, v in held.items()
-                if row["split"] in ("all", keys[k])]
+                if row["split"] in ("all", keys[k])
+                and row["channel"] < len(v)]
         x = np.concatenate(mine) if mine else np.zeros(0)
         finite = x[np.isfinite(x)]
         assert row["non_finite"] == x.size - finite.size, what
@@ -201,11 +219,17 @@ def main():
         Trial("f64 and u16", ["f8", "u2"]),
         Trial("u32 and i32", ["u4", "i4"]),
         Trial("f32, scaled", ["f4"], scales=((3, 0.5),)),
+        Trial("JPEG", ["jpeg"]),
+        Trial("JPEG and u16", ["jpeg", "u2"]),
+        Trial("JPEG and f32", ["jpeg", "f4"]),
         # more than there is room for at once
         Trial("u16, 130 channels", ["u2"], channels=130, count=5),
     ]
-    count = int(sys.argv[3]) if len(sys.argv) > 3 else len(trials)
+    word = sys.argv[3] if len(sys.argv) > 3 else ""
+    count = int(word) if word.isdigit() else len(trials)
     for i, trial in enumerate(trials[:count]):
+        if not word.isdigit() and word not in trial.name:
+            continue
         with tempfile.TemporaryDirectory() as scratch:
             play(millrace, trial, np.random.default_rng([seed, i]),
                  pathlib.Path(scratch))
