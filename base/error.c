@@ -144,13 +144,18 @@ int
 mri_diag_line(const mr_diag *diag, char *out, size_t bytes)
 {
     char at[32] = "";
+    int n;
 
-    if (diag->path[0] == '\0') {
-        return snprintf(out, bytes, "error[E%04u]: %s", diag->code, diag->text);
-    }
     if (diag->at != MR_NOWHERE) {
         (void)snprintf(at, sizeof at, "@%" PRIu64, diag->at);
     }
-    return snprintf(out, bytes, "error[E%04u]: %s%s: %s", diag->code,
-                    diag->path, at, diag->text);
+    n = diag->path[0] == '\0'
+            ? snprintf(out, bytes, "error[E%04u]: %s", diag->code, diag->text)
+            : snprintf(out, bytes, "error[E%04u]: %s%s: %s", diag->code,
+                       diag->path, at, diag->text);
+    /* A name may hold a line feed, or what a terminal takes for a command. */
+    for (size_t i = 0; bytes != 0 && out[i] != '\0'; i++) {
+        out[i] = (unsigned char)out[i] < 0x20 || out[i] == 0x7F ? '?' : out[i];
+    }
+    return n;
 }

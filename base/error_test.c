@@ -41,6 +41,21 @@ the_line_names_file_offset_and_code(void **state)
 }
 
 static void
+a_name_cannot_break_the_line(void **state)
+{
+    mr_diag d = {0};
+    char line[256];
+
+    (void)state;
+    assert_fails(mri_fail(&d, MRI_E_OPEN, MR_NOWHERE, "no '\x1b[2J'"), MR_EIO);
+    mri_diag_in(&d, "two\nlines\x7f.mr");
+    (void)mri_diag_line(&d, line, sizeof line);
+    assert_string_equal(line, "error[E0201]: two?lines?.mr: no '?[2J'");
+    (void)mri_diag_line(&d, line, 1);
+    assert_string_equal(line, "");
+}
+
+static void
 a_long_path_keeps_its_end(void **state)
 {
     mr_diag d = {0};
@@ -113,6 +128,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_ascend_and_every_row_says_something),
         cmocka_unit_test(the_line_names_file_offset_and_code),
+        cmocka_unit_test(a_name_cannot_break_the_line),
         cmocka_unit_test(a_long_path_keeps_its_end),
         cmocka_unit_test(a_missing_diag_is_no_trouble),
         cmocka_unit_test(exits_are_those_of_the_manual),
