@@ -563,6 +563,28 @@ links_that_loop_or_lead_nowhere_are_passed_over(void **state)
     assert_int_equal(report.ignored, 2);
 }
 
+/* `ingest . -o cells.mr`, and again. */
+static void
+datasets_below_a_source_are_passed_over(void **state)
+{
+    mri_ingest_options o = defaults();
+    char inner[700], beside[700];
+
+    (void)state;
+    write_cells(2);
+    (void)snprintf(inner, sizeof inner, "%s/cells.mr", in);
+    (void)snprintf(beside, sizeof beside, "%s/ring/more.mr", in);
+    o.output = beside;
+    assert_ok(ingest_with(&o), &diag);
+    o.output = inner;
+    for (int i = 0; i < 2; i++) {
+        assert_ok(ingest_with(&o), &diag);
+        assert_int_equal(report.samples, 6);
+        assert_int_equal(report.bad_count, 0);
+        assert_int_equal(report.ignored, 1 + i);
+    }
+}
+
 static void
 one_file_a_channel_makes_one_sample(void **state)
 {
@@ -694,6 +716,7 @@ main(void)
         T(two_sources_keep_their_names_apart),
         T(names_that_are_not_utf8_are_escaped_in_keys),
         T(links_that_loop_or_lead_nowhere_are_passed_over),
+        T(datasets_below_a_source_are_passed_over),
         T(one_file_a_channel_makes_one_sample),
         T(a_plan_tells_without_doing),
         T(what_was_withdrawn_is_not_ingested_again),

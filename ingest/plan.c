@@ -536,7 +536,7 @@ check_options(const mri_ingest_options *o, mr_diag *diag)
 mr_err
 mri_plan_make(mri_plan *plan, const mri_ingest_options *options, mr_diag *diag)
 {
-    mri_walk w = {.arena = &plan->arena};
+    mri_walk w = {.arena = &plan->arena, .output = options->output};
     mr_err err = check_options(options, diag);
 
     *plan = (mri_plan){.options = options};

@@ -81,6 +81,7 @@ typedef struct mri_found {
 
 typedef struct mri_walk {
     mri_arena *arena;
+    const char *output; /* the dataset that is being made; NULL: none */
     mri_found *files;
     uint64_t count, room, ignored;
 } mri_walk;

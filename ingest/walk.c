@@ -2,8 +2,8 @@
 /*
  * walk.c - every file below a SOURCE.
  *
- * Dot-names, and files whose extension says that they are no image, are left
- * out; all others are planned and judged by their content later.
+ * Dot-names, datasets, and files whose extension says that they are no image,
+ * are left out; all others are planned and judged by their content later.
  */
 #include "plan.h"
 
@@ -95,6 +95,44 @@ add_file(mri_walk *w, const char *name, uint64_t bytes, uint32_t source,
     return MR_OK;
 }
 
+static bool
+holds_manifest(const char *folder)
+{
+    DIR *d = opendir(folder);
+    struct dirent *e;
+    bool found = false;
+
+    while (d != NULL && !found && (e = readdir(d)) != NULL) {
+        const char *dot = strrchr(e->d_name, '.');
+
+        found =
+            strncmp(e->d_name, "manifest.", 9) == 0 && strcmp(dot, ".pb") == 0;
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    return found;
+}
+
+/* A dataset below a SOURCE is none of its images, least of all the one that
+ * is being made. */
+static bool
+is_dataset(const mri_walk *w, const char *path, const struct stat *here)
+{
+    struct stat st;
+    char *shards;
+    bool has;
+
+    if (w->output != NULL && stat(w->output, &st) == 0 &&
+        st.st_dev == here->st_dev && st.st_ino == here->st_ino) {
+        return true;
+    }
+    shards = mri_path_join(path, "shards");
+    has = shards != NULL && stat(shards, &st) == 0 && S_ISDIR(st.st_mode);
+    mri_free(shards);
+    return has && holds_manifest(path);
+}
+
 static mr_err walk_dir(mri_walk *w, const char *path, const char *rel,
                        uint32_t source, const level *up, mr_diag *diag);
 
@@ -115,7 +153,8 @@ walk_entry(mri_walk *w, const char *path, const char *rel, uint32_t source,
         const level here = {up, st.st_dev, st.st_ino,
                             up != NULL ? up->depth + 1 : 0};
 
-        if (inside(up, &st) || here.depth > MAX_DEPTH) {
+        if (inside(up, &st) || here.depth > MAX_DEPTH ||
+            is_dataset(w, path, &st)) {
             w->ignored++;
             return MR_OK;
         }
