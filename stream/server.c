@@ -31,17 +31,16 @@ mri_server_defaults(void)
 
 /* ---- opening ---- */
 
-/* "cells" for "data/cells.mr@3". */
+/* "cells" for "data/cells.mr". */
 static char *
 short_name(const char *path)
 {
-    size_t n = strcspn(path, "@");
-    char *copy = mri_alloc(n + 1, 1), *name, *dot;
+    size_t n = strlen(path);
+    char *copy = mri_strdup(path), *name, *dot;
 
     if (copy == NULL) {
         return NULL;
     }
-    memcpy(copy, path, n);
     while (n > 1 && copy[n - 1] == '/') {
         copy[--n] = '\0';
     }
@@ -75,7 +74,7 @@ open_datasets(mri_server *s, mr_diag *diag)
         s->dataset_count++;
         mri_dataset_facts_of(d->ds, &facts);
         d->path = mri_strdup(facts.dir);
-        d->name = short_name(o->datasets[i]);
+        d->name = d->path != NULL ? short_name(d->path) : NULL;
         if (d->path == NULL || d->name == NULL) {
             return no_memory(diag);
         }
@@ -85,6 +84,23 @@ open_datasets(mri_server *s, mr_diag *diag)
                                .samples = mr_dataset_count(d->ds)};
         memcpy(s->offers[i].dataset_id, mr_dataset_id(d->ds), 16);
         memcpy(s->offers[i].content_id, mr_dataset_content_id(d->ds), 16);
+    }
+    return MR_OK;
+}
+
+/* A consumer says which by its name alone. */
+static mr_err
+check_names(const mri_server *s, mr_diag *diag)
+{
+    for (size_t i = 1; i < s->dataset_count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(s->datasets[i].name, s->datasets[k].name) == 0) {
+                return mri_fail(diag, MRI_E_SERVER_NAMES, MR_NOWHERE,
+                                "%s and %s would both be called '%s'",
+                                s->options.datasets[k], s->options.datasets[i],
+                                s->datasets[i].name);
+            }
+        }
     }
     return MR_OK;
 }
@@ -234,6 +250,9 @@ mri_server_open(mri_server **out, const mri_server_options *options,
     err = list_endpoints(s, &count, diag);
     if (err == MR_OK) {
         err = open_datasets(s, diag);
+    }
+    if (err == MR_OK) {
+        err = check_names(s, diag);
     }
     if (err == MR_OK) {
         err = open_machine(s, diag);
