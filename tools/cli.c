@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- signals ---- */
@@ -387,6 +388,23 @@ mri_cli_warn(const mri_cli *cli, const char *fmt, ...)
     va_start(args, fmt);
     say(cli, "millrace: warning: ", fmt, args);
     va_end(args);
+}
+
+mr_err
+mri_cli_new_name(const char *name, mr_diag *diag)
+{
+    const char *at = strrchr(name, '@');
+    struct stat st;
+    uint64_t generation;
+
+    if (at == NULL || !mri_parse_u64(at + 1, &generation) ||
+        stat(name, &st) == 0) {
+        return MR_OK;
+    }
+    return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE,
+                    "-o cannot be '%s', which means generation %s of '%.*s': "
+                    "give the name without '%s'",
+                    name, at + 1, (int)(at - name), name, at);
 }
 
 mr_err

@@ -61,6 +61,10 @@ void mri_cli_blame_pipeline(mr_diag *diag, const char *file);
 mr_err mri_cli_args(const mri_cli *cli, size_t least, size_t most,
                     mr_diag *diag);
 
+/* The name of a dataset to make or to add to: NAME@N means a generation, and
+ * those are never written. MR_EARG, unless a folder has that very name. */
+mr_err mri_cli_new_name(const char *name, mr_diag *diag);
+
 /* stderr, unless -q. */
 void mri_cli_say(const mri_cli *cli, const char *fmt, ...) MRI_PRINTF(2, 3);
 void mri_cli_warn(const mri_cli *cli, const char *fmt, ...) MRI_PRINTF(2, 3);

@@ -39,9 +39,10 @@ static const mri_cmd_doc doc = {
         "again.\n\nLayouts: flat (no classes), folder (class = first folder "
         "below SOURCE),\nsplit (train/val/test folders, then classes). "
         "Otherwise samples are split\n0.8/0.1/0.1 by whole groups, or with "
-        "--folds "
-        "K into K equal folds, which the\ndataset keeps: train with --split "
-        "'!fold0', validate with --split fold0.\n",
+        "--folds K into K equal folds, which the\ndataset keeps: train with "
+        "--set data.split='!fold0', judge with\n'eval knn --train '!fold0' "
+        "--test fold0'. Datasets and dot-names below SOURCE\nare passed "
+        "over.\n",
 };
 
 /* "5%" is a share, "12" a count. */
@@ -177,7 +178,7 @@ say_remarks(const mri_cli *cli, const mri_ingest_report *r)
                     mri_text_plural(r->withdrawn, "input"));
     }
     if (r->joined != 0) {
-        mri_cli_say(cli, "%s share pixels with another and stay in its split",
+        mri_cli_say(cli, "with the pixels of another, and so in its split: %s",
                     mri_text_plural(r->joined, "group"));
     }
     if (r->leaks != 0) {
@@ -352,6 +353,9 @@ mri_cmd_ingest(int argc, char **argv)
     if (err == MR_OK && o.output == NULL && !plan) {
         err = mri_fail(&diag, MRI_E_USAGE, MR_NOWHERE,
                        "ingest needs -o DATASET (or --plan)");
+    }
+    if (err == MR_OK && o.output != NULL) {
+        err = mri_cli_new_name(o.output, &diag);
     }
     if (err == MR_OK && (workers == 0 || workers > 1024)) {
         err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,

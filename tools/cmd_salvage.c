@@ -209,6 +209,9 @@ mri_cmd_salvage(int argc, char **argv)
                        "salvage needs -o DATASET");
     }
     if (err == MR_OK) {
+        err = mri_cli_new_name(o.output, &diag);
+    }
+    if (err == MR_OK) {
         o.source = cli.rest.at[0];
         o.command = cli.command;
         o.watch = &cli.watch;
