@@ -167,6 +167,10 @@ mri_file_size(int fd, const char *path, uint64_t *size, mr_diag *diag)
     if (fstat(fd, &st) != 0) {
         return fail_os(diag, MRI_E_READ, path, MR_NOWHERE, "cannot stat");
     }
+    if (S_ISDIR(st.st_mode)) { /* the disk is not to blame */
+        errno = EISDIR;
+        return fail_os(diag, MRI_E_OPEN, path, MR_NOWHERE, "cannot open");
+    }
     *size = (uint64_t)st.st_size;
     return MR_OK;
 }

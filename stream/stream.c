@@ -358,7 +358,7 @@ mr_stream_get(mr_stream *s, uint64_t epoch, uint64_t index, mr_batch **out,
     *out = NULL;
     if (index >= mr_stream_batches(s)) {
         return mri_fail(diag, MRI_E_STREAM_INDEX, MR_NOWHERE,
-                        "batch %llu of an epoch of %llu",
+                        "no batch %llu: the epoch has %llu, counted from 0",
                         (unsigned long long)index,
                         (unsigned long long)mr_stream_batches(s));
     }

@@ -84,16 +84,16 @@ print_thing(const char *thing, const mri_dataset_verified *v, uint64_t newer,
                  mri_text_bytes(v->shards.bytes), mri_text_seconds(seconds),
                  mri_text_bytes((uint64_t)rate), verdict);
     if (v->damages != 0) {
-        (void)printf("  %s places, listed above%s\n",
-                     mri_text_count(v->damages),
+        (void)printf("  %s, listed above%s\n",
+                     mri_text_plural(v->damages, "place"),
                      v->damages != newer ? "; 'millrace salvage' brings back "
                                            "what is intact"
                                          : "");
     }
     if (v->orphans != 0) {
-        (void)printf("  %s files that no generation names (left by an "
-                     "ingest that was cut off; the next one removes them)\n",
-                     mri_text_count(v->orphans));
+        (void)printf("  %s that no generation names (left by an ingest that "
+                     "was cut off; the next one removes what it left)\n",
+                     mri_text_plural(v->orphans, "file"));
     }
 }
 

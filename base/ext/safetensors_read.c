@@ -319,8 +319,8 @@ mri_st_open(mri_st **out, const char *path, mr_diag *diag)
     }
     mri_file_drop(&fd);
     if (err == MR_OK && map == MAP_FAILED) {
-        err =
-            mri_fail(diag, MRI_E_NOT_TENSORS, 0, "empty, or cannot be mapped");
+        err = mri_fail(diag, MRI_E_NOT_TENSORS, 0,
+                       bytes == 0 ? "the file is empty" : "cannot be mapped");
     }
     if (err == MR_OK) {
         err = mri_st_parse(out, map, (size_t)bytes, diag);

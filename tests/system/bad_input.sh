@@ -129,12 +129,15 @@ bad 2 E0103 "--threads cannot be 'x'" verify good.mr -j x
 bad 2 E0103 "--as cannot be 'tiff': expected npy.jpeg" export good.mr -o new \
     --as tiff
 bad 2 E0103 "--index cannot be '5:2'" batch good.mr --index 5:2
-bad 2 E0511 "batch 99 of an epoch of 1" batch good.mr --index 99
+bad 2 E0511 "no batch 99: the epoch has 1" batch good.mr --index 99
 bad 2 E0103 "--consumer cannot be '3/3'" batch good.mr --consumer 3/3
 bad 2 E0325 "good.mr: no split 'nope'; there are: all" batch good.mr \
     --split nope
 bad 2 E0103 "--max-bad cannot be 'all'" ingest good -o new.mr --max-bad all
 bad 2 E0103 "--memory cannot be '12Q'" serve good.mr --memory 12Q
+bad 2 E0103 "-o cannot be 'new.mr@3'" ingest good -o new.mr@3
+bad 2 E0103 "-o cannot be 'good.mr@1'" ingest good -o good.mr@1
+bad 2 E0103 "-o cannot be 'new.mr@3'" salvage good.mr -o new.mr@3
 bad 2 E0324 "generation 7 does not exist" inspect good.mr@7
 bad 2 E0326 "no sample 'nobody'" inspect good.mr --sample nobody
 bad 2 E0101 "the manifest of a dataset; name the folder" \
@@ -232,6 +235,10 @@ bad 5 E0560 "yard/no: cannot open" serve good.mr \
 
 reads 3 E0320 "plain: no dataset" plain
 bad 3 E0320 "plain: no dataset" verify plain
+bad 5 E0201 "plain: cannot open: Is a directory" batch good.mr --pipeline plain
+bad 5 E0201 "plain: cannot open: Is a directory" eval knn plain
+bad 5 E0201 "two[?]lines.mr: cannot open" inspect "two
+lines.mr"
 bad 3 E0320 "plain: no dataset" withdraw plain --group donor1
 bad 3 E0320 "plain: no dataset: there is no shard" salvage plain -o new
 bad 3 E0346 "list.txt: not one intact sample" salvage plain/list.txt -o new
@@ -409,6 +416,11 @@ bad 2 E0557 "plain/list.txt' is there and is no socket" serve good.mr \
 serve yard/s.sock good.mr
 bad 1 E0559 "served already: held by pid $server" serve good.mr --listen "$here"
 bad 2 E0556 "no dataset 'other' here; there is good" batch "$here#other"
+mkdir other
+cp -r good.mr other
+bad 2 E0562 "good.mr and other/good.mr would both be called 'good'" serve \
+    good.mr other/good.mr --listen "ipc://$scratch/yard/new.sock"
+rm -r other
 echo '- crob: {size: 20}' >wrong.yaml
 bad 2 E0500 "wrong.yaml: line 1, column 3: .*'crob'" batch "$here" \
     --pipeline wrong.yaml
