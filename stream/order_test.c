@@ -129,7 +129,7 @@ the_documented_vectors_hold(void **state)
 static void
 a_long_name_counts_to_its_end(void **state)
 {
-    char name[512] = "fold0", next[16];
+    char name[512] = "fold0", next[32];
 
     (void)state;
     for (int i = 1; i < 64; i++) {

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES = 37, DEPTH = 40, HEIGHT = 48, WIDTH = 56, SIDE = 48 };
+/* A volume is more than 256 KiB: chunks of 32^3, one of them of one value. */
+enum { SAMPLES = 37, DEPTH = 48, HEIGHT = 56, WIDTH = 56, SIDE = 48 };
 
 static const char *const field_names[] = {"image", "label"};
 static const char *const class_names[] = {"ring", "spot", "star"};
@@ -45,6 +46,19 @@ shape(mri_field_in *f, mr_dtype dtype, const char *axes, const uint32_t *dims)
     memcpy(f->dims, dims, f->ndim * sizeof *dims);
 }
 
+/* In turn; by number / 8 for floats, volumes and their masks. */
+static const mri_coding of_cells[] = {MRI_CODING_AUTO,    MRI_CODING_ZSTD,
+                                      MRI_CODING_LZ4HC,   MRI_CODING_RAW,
+                                      MRI_CODING_BITPACK, MRI_CODING_LZ4},
+                        of_floats[] = {MRI_CODING_ZSTD, MRI_CODING_LZ4,
+                                       MRI_CODING_RAW, MRI_CODING_LZ4HC},
+                        of_volumes[] = {MRI_CODING_AUTO, MRI_CODING_ZSTD,
+                                        MRI_CODING_LZ4HC, MRI_CODING_BITPACK,
+                                        MRI_CODING_LZ4},
+                        of_masks[] = {MRI_CODING_LZ4, MRI_CODING_AUTO,
+                                      MRI_CODING_ZSTD, MRI_CODING_AUTO,
+                                      MRI_CODING_LZ4HC};
+
 /* u16 in five channels; bytes that hardly compress. malloc. */
 static void
 cell(mri_field_in *f, uint64_t *seed)
@@ -59,9 +73,24 @@ cell(mri_field_in *f, uint64_t *seed)
     f->pixels = p;
 }
 
-/* Air of one value in a corner of whole chunks; a mask that is mostly zero. */
+/* f32 of few bits, so that its upper bytes compress. malloc. */
 static void
-volume(mri_field_in f[2], uint64_t *seed, mri_geometry *geometry)
+floats(mri_field_in *f, uint64_t *seed)
+{
+    const size_t n = SIDE * SIDE;
+    float *p = malloc(n * 4);
+
+    for (size_t i = 0; i < n; i++) {
+        p[i] = (float)(scratch_random(seed) % 2048) / 16;
+    }
+    shape(f, MR_F32, "YX", (uint32_t[]){SIDE, SIDE});
+    f->pixels = p;
+}
+
+/* Air of one value in a corner of whole chunks; a mask that is mostly zero, or
+ * nothing else. */
+static void
+volume(mri_field_in f[2], uint64_t *seed, bool masked, mri_geometry *geometry)
 {
     const size_t n = (size_t)DEPTH * HEIGHT * WIDTH;
     int16_t *p = malloc(n * 2);
@@ -72,8 +101,8 @@ volume(mri_field_in f[2], uint64_t *seed, mri_geometry *geometry)
 
         p[i] = x < 32 && y < 32 && z < 32
                    ? -1024
-                   : (int16_t)(x * 3 + y + scratch_random(seed) % 64);
-        mask[i] = (uint8_t)(z > 34 && x > 30);
+                   : (int16_t)(x * 3 + y + scratch_random(seed) % 8);
+        mask[i] = (uint8_t)(masked && z > 34 && x > 30);
     }
     shape(&f[0], MR_I16, "ZYX", (uint32_t[]){DEPTH, HEIGHT, WIDTH});
     shape(&f[1], MR_U8, "ZYX", (uint32_t[]){DEPTH, HEIGHT, WIDTH});
@@ -139,11 +168,17 @@ add_sample(mri_shard_writer *w, const flip_how *how, unsigned i, uint32_t rest)
     if (i == SAMPLES - 1) {
         plain(f, &seed, rest);
     } else if (i % 8 == 3) {
-        volume(f, &seed, &geometry);
+        volume(f, &seed, i != 11, &geometry);
+        f[0].coding = of_volumes[i / 8];
+        f[1].coding = of_masks[i / 8];
+    } else if (i % 8 == 5) {
+        floats(f, &seed);
+        f[0].coding = of_floats[i / 8];
     } else if (i % 2 == 1) {
         photo(f, seed);
     } else {
         cell(f, &seed);
+        f[0].coding = of_cells[i / 2 % MRI_COUNT(of_cells)];
     }
     (void)snprintf(key, sizeof key, "sample%u", number);
     (void)snprintf(group, sizeof group, "donor%u", number / 4);
@@ -173,6 +208,39 @@ write_shard(const char *dir, const flip_how *how, uint32_t rest,
     mri_shard_close_writer(w);
 }
 
+/* Every codec with every filter that it is written with. */
+static void
+check_codings(const char *dir, const mri_shard_ref *ref)
+{
+    static const char *const all[][2] = {
+        {"bitpack", "none"}, {"constant", "none"}, {"file", "none"},
+        {"jpeg", "none"},    {"lz4", "none"},      {"lz4", "shuffle"},
+        {"raw", "none"},     {"zstd", "delta"},    {"zstd", "shuffle"}};
+    mri_coded coded[MRI_CODED_MOST];
+    char *path = mri_shard_path(dir, ref->id);
+    uint32_t count;
+    mri_shard *s;
+    mr_diag d = {0};
+
+    must(mri_shard_open(&s, path, ref, &d), &d);
+    must(mri_shard_codings(s, coded, &count, &d), &d);
+    for (size_t i = 0; i < MRI_COUNT(all); i++) {
+        uint32_t k = 0;
+
+        while (k < count && (strcmp(coded[k].codec, all[i][0]) != 0 ||
+                             strcmp(coded[k].filter, all[i][1]) != 0)) {
+            k++;
+        }
+        if (k == count) {
+            (void)fprintf(stderr, "flips: no chunk is %s with filter %s\n",
+                          all[i][0], all[i][1]);
+            abort();
+        }
+    }
+    mri_shard_close(s);
+    mri_free(path);
+}
+
 void
 flip_shard(const char *dir, const flip_how *how, mri_shard_ref *ref)
 {
@@ -191,6 +259,7 @@ flip_shard(const char *dir, const flip_how *how, mri_shard_ref *ref)
         rest += (uint32_t)(FLIP_BYTES - ref->bytes);
         write_shard(dir, how, rest, ref);
     }
+    check_codings(dir, ref);
 }
 
 void

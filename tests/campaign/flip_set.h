@@ -18,8 +18,9 @@ typedef struct flip_how {
 } flip_how;
 
 /*
- * Write shards/ab/<id>.mrs below `dir`: cells, JPEGs, volumes with constant
- * chunks and a label, plain bytes. Aborts if it cannot.
+ * Write shards/ab/<id>.mrs below `dir`: cells, floats, JPEGs, volumes with
+ * constant chunks and a label, plain bytes; arrays in every codec with every
+ * filter. Aborts if it cannot.
  */
 void flip_shard(const char *dir, const flip_how *how, mri_shard_ref *ref);
 /* The next generation of a dataset, of these shards. Aborts if it cannot. */
