@@ -2,11 +2,12 @@
 /* contact.c - a contact sheet of a dataset. */
 #include "contact.h"
 
+#include "value.h"
+
 #include <mri/alloc.h>
 #include <mri/bytes.h>
 #include <mri/error.h>
 #include <mri/file.h>
-#include <mri/half.h>
 #include <mri/source.h>
 
 #include <cairo.h>
@@ -27,39 +28,6 @@ typedef struct plane {
     uint32_t width, height, colors;
     float *values; /* [colors][height][width] */
 } plane;
-
-static double
-value_at(mr_dtype dtype, const void *p, uint64_t i)
-{
-    switch (dtype) {
-    case MR_U8:
-        return ((const uint8_t *)p)[i];
-    case MR_I8:
-        return ((const int8_t *)p)[i];
-    case MR_U16:
-        return ((const uint16_t *)p)[i];
-    case MR_I16:
-        return ((const int16_t *)p)[i];
-    case MR_U32:
-        return ((const uint32_t *)p)[i];
-    case MR_I32:
-        return ((const int32_t *)p)[i];
-    case MR_U64:
-        return (double)((const uint64_t *)p)[i];
-    case MR_I64:
-        return (double)((const int64_t *)p)[i];
-    case MR_F32:
-        return (double)((const float *)p)[i];
-    case MR_F64:
-        return ((const double *)p)[i];
-    case MR_F16:
-        return (double)mri_f16_to_f32(((const uint16_t *)p)[i]);
-    case MR_BF16:
-        return (double)mri_bf16_to_f32(((const uint16_t *)p)[i]);
-    default:
-        return 0;
-    }
-}
 
 /* Take the middle along every axis but Y, X and C. */
 static bool
@@ -88,7 +56,7 @@ cut_plane(plane *out, const char *axes, const uint64_t *shape, uint32_t rank,
     for (uint32_t k = 0; out->values != NULL && k < out->colors; k++) {
         for (uint64_t y = 0; y < h; y++) {
             for (uint64_t x = 0; x < w; x++) {
-                out->values[(k * h + y) * w + x] = (float)value_at(
+                out->values[(k * h + y) * w + x] = (float)mri_value_at(
                     dtype, pixels, base + y * sy + x * sx + k * sc);
             }
         }

@@ -2,6 +2,8 @@
 /* picture.c - what the model will see: a batch as a PNG. */
 #include "picture.h"
 
+#include "value.h"
+
 #include <mri/alloc.h>
 #include <mri/bytes.h>
 #include <mri/error.h>
@@ -64,26 +66,7 @@ strip_of(strip *s, const char *name, const mr_tensor *t)
 static float
 at(const mr_tensor *t, uint64_t i)
 {
-    switch (t->dtype) {
-    case MR_U8:
-        return ((const uint8_t *)t->data)[i];
-    case MR_I8:
-        return ((const int8_t *)t->data)[i];
-    case MR_U16:
-        return ((const uint16_t *)t->data)[i];
-    case MR_I16:
-        return ((const int16_t *)t->data)[i];
-    case MR_U32:
-        return (float)((const uint32_t *)t->data)[i];
-    case MR_I32:
-        return (float)((const int32_t *)t->data)[i];
-    case MR_F32:
-        return ((const float *)t->data)[i];
-    case MR_F64:
-        return (float)((const double *)t->data)[i];
-    default:
-        return 0;
-    }
+    return (float)mri_value_at(t->dtype, t->data, i);
 }
 
 static uint64_t
