@@ -7,15 +7,26 @@
 #include <mri/dataset.h>
 #include <mri/error.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct tally {
     mri_cli *cli;
     mri_json *j;
-    uint64_t newer; /* of what was told: not damaged, of another version */
+    uint64_t newer;  /* of what was told: not damaged, of another version */
+    uint64_t locked; /* not damaged either, as far as we may know */
 } tally;
+
+/* The file is there, and we have no permission to read it. */
+static bool
+locked(const mr_diag *diag)
+{
+    return diag->code == MRI_E_OPEN && access(diag->path, R_OK) != 0 &&
+           (errno == EACCES || errno == EPERM);
+}
 
 static void
 tell(void *user, const char *sample, const mr_diag *diag)
@@ -24,6 +35,7 @@ tell(void *user, const char *sample, const mr_diag *diag)
     char line[1024];
 
     t->newer += diag->err == MR_EVERSION;
+    t->locked += locked(diag);
     if (t->cli->json) {
         char code[8];
 
@@ -69,26 +81,39 @@ verify_thing(mri_cli *cli, const char *thing, unsigned workers, tally *t,
     return mri_dataset_verify(thing, workers, tell, t, &cli->watch, v, diag);
 }
 
+/* What was told of one THING, in its last word. */
+static const char *
+verdict_of(uint64_t damages, uint64_t newer, uint64_t unread)
+{
+    if (damages == 0) {
+        return "sound";
+    }
+    if (damages != newer + unread) {
+        return "DAMAGED";
+    }
+    return unread != 0 ? "NOT READ, for want of permission"
+                       : "OF ANOTHER VERSION";
+}
+
 static void
-print_thing(const char *thing, const mri_dataset_verified *v, uint64_t newer,
+print_thing(const char *thing, const mri_dataset_verified *v, const tally *here,
             double seconds)
 {
     double rate = seconds > 0 ? (double)v->shards.bytes / seconds : 0;
-    const char *verdict = v->damages == 0       ? "sound"
-                          : v->damages == newer ? "OF ANOTHER VERSION"
-                                                : "DAMAGED";
 
     (void)printf("%s: %s in %s, %s read in %s (%s/s): %s\n", thing,
                  mri_text_plural(v->shards.samples, "sample"),
                  mri_text_plural(v->shard_count, "shard"),
                  mri_text_bytes(v->shards.bytes), mri_text_seconds(seconds),
-                 mri_text_bytes((uint64_t)rate), verdict);
+                 mri_text_bytes((uint64_t)rate),
+                 verdict_of(v->damages, here->newer, here->locked));
     if (v->damages != 0) {
         (void)printf("  %s, listed above%s\n",
                      mri_text_plural(v->damages, "place"),
-                     v->damages != newer ? "; 'millrace salvage' brings back "
-                                           "what is intact"
-                                         : "");
+                     v->damages != here->newer + here->locked
+                         ? "; 'millrace salvage' brings back "
+                           "what is intact"
+                         : "");
     }
     if (v->orphans != 0) {
         (void)printf("  %s that no generation names (left by an ingest that "
@@ -111,12 +136,13 @@ json_thing(mri_json *j, const char *thing, const mri_dataset_verified *v,
     mri_json_put_f64(j, "seconds", seconds);
 }
 
-/* rc: 3 if anything is damaged, 9 if all that cannot be read is newer. */
+/* rc: 3 if anything is damaged, else 5 if something may not be read, else 9
+ * if something is newer. */
 static mr_err
 verify_all(mri_cli *cli, unsigned workers, int *rc, mr_diag *diag)
 {
     mri_json j = {0};
-    tally t = {cli, &j, 0};
+    tally all = {cli, &j, 0, 0};
     uint64_t damages = 0;
     mr_err err = MR_OK;
 
@@ -129,7 +155,7 @@ verify_all(mri_cli *cli, unsigned workers, int *rc, mr_diag *diag)
     for (size_t i = 0; err == MR_OK && i < cli->rest.count; i++) {
         mri_dataset_verified v;
         double start = mri_now_s(), seconds;
-        uint64_t newer = t.newer;
+        tally t = {cli, &j, 0, 0};
 
         if (cli->json) {
             mri_json_object(&j);
@@ -139,13 +165,15 @@ verify_all(mri_cli *cli, unsigned workers, int *rc, mr_diag *diag)
         err = verify_thing(cli, cli->rest.at[i], workers, &t, &v, diag);
         seconds = mri_now_s() - start;
         damages += v.damages;
+        all.newer += t.newer;
+        all.locked += t.locked;
         mri_progress_clear(&cli->line);
         if (cli->json) {
             mri_json_end(&j);
             json_thing(&j, cli->rest.at[i], &v, seconds);
             mri_json_end(&j);
         } else if (err == MR_OK) {
-            print_thing(cli->rest.at[i], &v, t.newer - newer, seconds);
+            print_thing(cli->rest.at[i], &v, &t, seconds);
         }
     }
     if (cli->json && err == MR_OK) {
@@ -154,7 +182,10 @@ verify_all(mri_cli *cli, unsigned workers, int *rc, mr_diag *diag)
         err = mri_cli_json(&j, diag);
     }
     mri_json_release(&j);
-    *rc = damages > t.newer ? 3 : damages != 0 ? 9 : 0;
+    *rc = damages > all.newer + all.locked ? 3
+          : all.locked != 0                ? 5
+          : damages != 0                   ? 9
+                                           : 0;
     return err;
 }
 
@@ -168,8 +199,8 @@ mri_cmd_verify(int argc, char **argv)
         .examples = "  millrace verify cells.mr\n"
                     "      exit 0: every byte is as it was written; 3: the "
                     "damage is listed\n      ('millrace salvage' brings back "
-                    "what is intact); 9: written by a newer\n      "
-                    "millrace\n"
+                    "what is intact); 5: no permission to read\n      it "
+                    "all; 9: written by a newer millrace\n"
                     "  millrace verify cells.mr/shards/3f/3f*.mrs\n"
                     "      a single shard\n",
         .details = "Manifests and their chain, indices, every shard of every "

@@ -529,6 +529,15 @@ END
     inside 5 E0203 "full/new.*$none" batch good.mr -o full/new.safetensors
     inside 5 E0203 "full/.*npy@[0-9]*: cannot write: $none" export good.mr -o full -j 1
     none="Read-only file system"
+    # Reading leaves nothing behind, so it needs no place to do so.
+    for read in "inspect" "verify" "batch --hash" "withdraw ring/donor0_0.tif --dry-run"; do
+        line="$read, on a read-only file system"
+        rows=$((rows + 1))
+        # shellcheck disable=SC2086
+        timeout 60 unshare -rm sh ../inside.sh "$MILLRACE" ${read%% *} \
+            locked/good.mr ${read#"${read%% *}"} || complain "exit $?"
+        [ -s ../out ] || complain "it says nothing"
+    done
     inside 5 E0201 "locked/new.mr: cannot create.*$none" ingest good \
         -o locked/new.mr -q
     inside 5 E0201 "locked/good.mr.*$none" ingest good.jpg -o locked/good.mr -q
@@ -546,16 +555,43 @@ END
 else
     echo "skipped, no user namespaces: a read-only and a full file system"
 fi
-if [ "$(id -u)" != 0 ]; then
+# Root may do anything, so it becomes nobody; it may enter, and no more.
+nobody=
+if [ "$(id -u)" = 0 ]; then
+    nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
+    chmod 755 "$scratch"
+fi
+# shellcheck disable=SC2086 # no word at all, or several
+if $nobody "$MILLRACE" --help >/dev/null 2>&1; then
+    secret() { # WORDS ARGUMENTS OF millrace...
+        words=$1
+        shift
+        row 5 E0201 "$words" $nobody "$MILLRACE" "$@"
+    }
     copy secret.mr
     chmod 000 secret.mr/manifest.000001.pb
-    bad 5 E0201 "manifest.000001.pb: cannot open: Permission denied" \
+    secret "manifest.000001.pb: cannot open: Permission denied" \
         inspect secret.mr
+    chmod 644 secret.mr/manifest.000001.pb
     chmod 555 empty
-    bad 5 E0201 "empty/new.mr: cannot create.*: Permission denied" ingest good \
+    secret "empty/new.mr: cannot create.*: Permission denied" ingest good \
         -o empty/new.mr -q
+    # What may not be read is not called damaged.
+    chmod 000 $(shards secret.mr)
+    line="verify, without the permission"
+    rows=$((rows + 1))
+    code=0
+    $nobody "$MILLRACE" verify secret.mr >../out 2>../err || code=$?
+    [ "$code" = 5 ] || complain "exit $code, not 5"
+    grep -q 'NOT READ, for want of permission' ../out || complain "no verdict"
+    grep -q salvage ../out && complain "it says that salvage helps"
+    printf x >>secret.mr/index.000001.mri # and now it is
+    code=0
+    $nobody "$MILLRACE" verify secret.mr >../out 2>../err || code=$?
+    [ "$code" = 3 ] || complain "exit $code, not 3, with real damage as well"
+    grep -q 'DAMAGED' ../out || complain "no verdict"
 else
-    echo "skipped as root, who may do anything: files that may not be read"
+    echo "skipped, root cannot become nobody: files that may not be read"
 fi
 
 [ "$wrong" = 0 ] || fail "$wrong of $rows rows"
