@@ -235,6 +235,15 @@ bad 5 E0560 "yard/no: cannot open" serve good.mr \
 
 reads 3 E0320 "plain: no dataset" plain
 bad 3 E0320 "plain: no dataset" verify plain
+cat >wrong.yaml <<'END'
+data:
+  pipeline:
+    - crop: {size: 9000}
+    - multi_crop: {global: {size: 32}}
+END
+bad 2 E0506 "data.pipeline: crop: 9000x9000 does not fit" train wrong.yaml \
+    good.mr -o new -q
+rm wrong.yaml
 bad 5 E0201 "plain: cannot open: Is a directory" batch good.mr --pipeline plain
 bad 5 E0201 "plain: cannot open: Is a directory" eval knn plain
 bad 5 E0201 "two[?]lines.mr: cannot open" inspect "two

@@ -122,9 +122,10 @@ built_in_pipeline(const run_config *c, const char *split, mri_json *j,
     return MR_OK;
 }
 
-/* Lines and columns of a text that the user never saw mean nothing. */
+/* Lines and columns of a text that the user never saw mean nothing: neither
+ * of the built-in one nor of a recipe's, which comes here as one line. */
 static void
-blame_built_in(mr_diag *diag)
+blame(mr_diag *diag, const char *pipeline)
 {
     char text[sizeof diag->text];
 
@@ -134,8 +135,7 @@ blame_built_in(mr_diag *diag)
         what = strncmp(diag->text, "line ", 5) == 0 && what != NULL
                    ? what + 2
                    : diag->text;
-        (void)snprintf(text, sizeof text, "the built-in pipeline: %.480s",
-                       what);
+        (void)snprintf(text, sizeof text, "%s: %.480s", pipeline, what);
         memcpy(diag->text, text, sizeof text);
     }
 }
@@ -176,17 +176,17 @@ run_open_stream(run *r, mr_diag *diag)
     o.connect_ms = r->options->connect_ms;
     o.patience_ms = UINT32_MAX; /* servers that are away come back */
     o.watch = r->options->watch;
-    if (c->pipeline != NULL) {
-        return mr_stream_open(&r->stream, &o, diag);
-    }
-    err = open_built_in(r, &o, NULL, &why);
-    if (err != MR_OK && why.code == MRI_E_PIPE_STATISTICS) {
+    err = c->pipeline != NULL ? mr_stream_open(&r->stream, &o, &why)
+                              : open_built_in(r, &o, NULL, &why);
+    if (err != MR_OK && c->pipeline == NULL &&
+        why.code == MRI_E_PIPE_STATISTICS) {
         /* No split 'train', as in a dataset of folds: by what it trains on. */
         mri_diag_clear(&why);
         err = open_built_in(r, &o, c->split, &why);
     }
     if (err != MR_OK) {
-        blame_built_in(&why);
+        blame(&why,
+              c->pipeline != NULL ? "data.pipeline" : "the built-in pipeline");
         if (diag != NULL) {
             *diag = why;
         }
