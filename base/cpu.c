@@ -13,7 +13,7 @@ static const char *const names[] = {"scalar", "sse2", "avx2", "avx512"};
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static mri_level has;     /* of the CPU */
 static mri_level allowed; /* after MILLRACE_SIMD */
-static bool has_crc, env_ok = true;
+static bool has_crc, has_fold, env_ok = true;
 static atomic_int forced = -1;
 
 static mri_level
@@ -22,6 +22,8 @@ probe(void)
 #if defined(__x86_64__)
     __builtin_cpu_init();
     has_crc = __builtin_cpu_supports("sse4.2");
+    has_fold = has_crc && __builtin_cpu_supports("pclmul") &&
+               __builtin_cpu_supports("vpclmulqdq");
     if (__builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") &&
@@ -91,6 +93,12 @@ bool
 mri_cpu_crc(void)
 {
     return mri_cpu() > MRI_SCALAR && has_crc;
+}
+
+bool
+mri_cpu_fold(void)
+{
+    return mri_cpu() >= MRI_AVX2 && has_fold;
 }
 
 unsigned

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crc32c.c - three interleaved streams of the crc32 instruction, or a table.
+ * crc32c.c - folding, three interleaved streams of the crc32 instruction, or a
+ * table.
  *
  * The instruction has a latency of 3 and a throughput of 1: one stream reaches
  * a third of the speed. Three streams over adjacent blocks are joined by
  * multiplying a CRC by x^(8 n) mod P, which is a table look-up for a fixed n.
+ * Folding takes four times as many bytes a cycle, and leaves a few of them.
  */
 #include <mri/crc32c.h>
+
+#include "crc32c_fold.h"
 
 #include <mri/bytes.h>
 #include <mri/cpu.h>
@@ -21,28 +25,61 @@
 static uint32_t slices[8][256];   /* slicing by eight, for machines without */
 static uint32_t shift[2][4][256]; /* by BLOCK and by 2 * BLOCK bytes */
 static uint32_t short_shift[2][4][256];
+static mri_fold_keys keys;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* CRC after `bytes` zero bytes: slow, only to fill the tables. */
+/* a * b mod P with their bits reversed, as CRCs are: the top one is x^0. */
 static uint32_t
-push_zeros(uint32_t crc, unsigned bytes)
+product(uint32_t a, uint32_t b)
 {
-    while (bytes-- != 0) {
-        crc = crc >> 8 ^ slices[0][crc & 255];
+    uint32_t sum = 0;
+
+    for (; a != 0; a <<= 1) {
+        sum ^= b & (0u - (a >> 31));
+        b = b >> 1 ^ (POLY & (0u - (b & 1)));
     }
-    return crc;
+    return sum;
+}
+
+static uint32_t
+power_of_x(unsigned n)
+{
+    uint32_t power = 0x80000000u; /* 1 */
+
+    for (uint32_t square = 0x40000000u; n != 0; n >>= 1) {
+        power = (n & 1) != 0 ? product(power, square) : power;
+        square = product(square, square);
+    }
+    return power;
+}
+
+/* What a CRC becomes by so many zero bytes: a table for each byte of it. */
+static void
+set_shift(uint32_t table[4][256], unsigned bytes)
+{
+    uint32_t by = power_of_x(8 * bytes);
+
+    for (unsigned byte = 0; byte < 4; byte++) {
+        for (uint32_t i = 0; i < 256; i++) {
+            table[byte][i] = product(i << 8 * byte, by);
+        }
+    }
+}
+
+/* The first 8 of 16 bytes have 8 further to go than the last. Reversed, a key
+ * of 32 bits in 64 is x^32 too large, and a product of two is short of a bit. */
+static void
+set_keys(uint64_t by[2], unsigned bytes)
+{
+    by[0] = (uint64_t)power_of_x(8 * bytes + 32) << 1;
+    by[1] = (uint64_t)power_of_x(8 * bytes - 32) << 1;
 }
 
 static void
 setup(void)
 {
     for (uint32_t i = 0; i < 256; i++) {
-        uint32_t crc = i;
-
-        for (int bit = 0; bit < 8; bit++) {
-            crc = crc >> 1 ^ (POLY & (0u - (crc & 1)));
-        }
-        slices[0][i] = crc;
+        slices[0][i] = product(i, power_of_x(8));
     }
     for (uint32_t i = 0; i < 256; i++) {
         for (int k = 1; k < 8; k++) {
@@ -51,17 +88,14 @@ setup(void)
             slices[k][i] = below >> 8 ^ slices[0][below & 255];
         }
     }
-    /* Shifting is linear: a table per byte of the CRC is enough. */
-    for (int s = 0; s < 2; s++) {
-        for (int byte = 0; byte < 4; byte++) {
-            for (uint32_t i = 0; i < 256; i++) {
-                shift[s][byte][i] =
-                    push_zeros(i << (8 * byte), BLOCK * (unsigned)(s + 1));
-                short_shift[s][byte][i] = push_zeros(
-                    i << (8 * byte), SHORT_BLOCK * (unsigned)(s + 1));
-            }
-        }
+    for (unsigned s = 0; s < 2; s++) {
+        set_shift(shift[s], (s + 1) * BLOCK);
+        set_shift(short_shift[s], (s + 1) * SHORT_BLOCK);
     }
+    set_keys(keys.by_32, 32);
+    set_keys(keys.by_64, 64);
+    set_keys(keys.by_128, 128);
+    set_keys(keys.by_256, 256);
 }
 
 static uint32_t
@@ -139,6 +173,18 @@ by_instruction(uint32_t crc, const uint8_t *p, size_t bytes)
     }
     return (uint32_t)a;
 }
+
+static uint32_t
+by_folding(uint32_t crc, const uint8_t *p, size_t bytes)
+{
+    bool wide = mri_cpu() == MRI_AVX512;
+    uint8_t rest[MRI_FOLD_REST];
+    size_t done =
+        (wide ? mri_fold_avx512 : mri_fold_avx2)(rest, &keys, crc, p, bytes);
+
+    crc = by_instruction(0, rest, wide ? MRI_FOLD_REST : MRI_FOLD_REST / 2);
+    return by_instruction(crc, p + done, bytes - done);
+}
 #endif
 
 uint32_t
@@ -147,6 +193,9 @@ mri_crc32c(uint32_t crc, const void *p, size_t bytes)
     pthread_once(&once, setup);
     crc = ~crc;
 #if defined(__x86_64__)
+    if (bytes >= MRI_FOLD_LEAST && mri_cpu_fold()) {
+        return ~by_folding(crc, p, bytes);
+    }
     if (mri_cpu_crc()) {
         return ~by_instruction(crc, p, bytes);
     }

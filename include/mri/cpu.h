@@ -28,6 +28,8 @@ bool mri_cpu_env_ok(void);
 void mri_cpu_force(int level);
 /* SSE4.2's crc32 may be used (level above scalar and the CPU has it). */
 bool mri_cpu_crc(void);
+/* VPCLMULQDQ may be used, in vectors of the level (AVX2 or AVX-512). */
+bool mri_cpu_fold(void);
 /* CPUs that this process may run on, at least 1. */
 unsigned mri_cpu_count(void);
 /* The model's name as the CPU gives it, for reports. */
