@@ -12,6 +12,7 @@
 #define WHOLE_BYTES (256u << 10) /* a field up to this is one chunk */
 #define LOG_ELEMENTS 15          /* 2^15: 64 KiB of u16, half an L2 */
 #define FORESEEN 256             /* bytes of a row, at most */
+#define LINE 64                  /* of the cache */
 #define LOG_TILE 8               /* 256 x 256 */
 
 static int
@@ -129,11 +130,52 @@ mri_box_len(const mr_box *box, unsigned ndim)
 
 /* The same row of the next plane: rows of a chunk are short and far from each
  * other, so that the memory does not foresee them by itself. */
-static void
-foresee(const uint8_t *row, uint64_t run)
+static inline void
+foresee(const uint8_t *row, size_t run)
 {
-    for (uint64_t at = 0; at < run && at < FORESEEN; at += 64) {
-        __builtin_prefetch(row + at);
+    const uint8_t *line = row - (uintptr_t)row % LINE, *end = row + run;
+
+    end = run > FORESEEN ? row + FORESEEN : end;
+    for (; line < end; line += LINE) {
+        __builtin_prefetch(line);
+    }
+}
+
+/* Runs of a field, `step` bytes apart; `ahead` from there are the next ones. */
+typedef struct runs {
+    const uint8_t *from;
+    size_t n, run, step, ahead;
+} runs;
+
+static inline void
+copy_runs_of(uint8_t *to, const runs *r, size_t run)
+{
+    const uint8_t *from = r->from;
+
+    for (size_t i = 0; i < r->n; i++, to += run, from += r->step) {
+        if (r->ahead != 0) {
+            foresee(from + r->ahead, run);
+        }
+        memcpy(to, from, run);
+    }
+}
+
+/* The rows of cubes are that short that a copy of known length pays. */
+static void
+copy_runs(uint8_t *to, const runs *r)
+{
+    switch (r->run) {
+    case 32:
+        copy_runs_of(to, r, 32);
+        break;
+    case 64:
+        copy_runs_of(to, r, 64);
+        break;
+    case 128:
+        copy_runs_of(to, r, 128);
+        break;
+    default:
+        copy_runs_of(to, r, r->run);
     }
 }
 
@@ -144,6 +186,7 @@ mri_chunk_gather(uint8_t *chunk, const uint8_t *field, const mri_grid_row *g,
     size_t element = mr_dtype_bytes((mr_dtype)g->dtype);
     uint64_t at[8] = {0}, step[8], run = element, apart = element, from = 0;
     unsigned outer = g->ndim, i;
+    runs r = {.n = 1};
 
     for (i = g->ndim; i-- > 0;) {
         step[i] = apart;
@@ -158,12 +201,19 @@ mri_chunk_gather(uint8_t *chunk, const uint8_t *field, const mri_grid_row *g,
             break;
         }
     }
+    r.run = (size_t)run;
+    if (outer > 0) { /* a plane at a time */
+        outer--;
+        r.n = (size_t)box->size[outer];
+        r.step = (size_t)step[outer];
+    }
     do {
-        if (outer > 1 && at[outer - 2] + 1 < box->size[outer - 2]) {
-            foresee(field + from + step[outer - 2], run);
-        }
-        memcpy(chunk, field + from, (size_t)run);
-        chunk += run;
+        r.from = field + from;
+        r.ahead = outer > 0 && at[outer - 1] + 1 < box->size[outer - 1]
+                      ? (size_t)step[outer - 1]
+                      : 0;
+        copy_runs(chunk, &r);
+        chunk += r.n * r.run;
         for (i = outer; i-- > 0;) {
             from += step[i];
             if (++at[i] < box->size[i]) {
