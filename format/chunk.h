@@ -37,6 +37,7 @@ typedef struct mri_chunk_in {
     bool real;           /* a floating-point number */
     uint64_t row, plane; /* elements of its last axis, and of its last two */
     mri_coding coding;
+    uint8_t *room; /* raw_len bytes for what comes out, or NULL: in `work` */
 } mri_chunk_in;
 
 /* One chunk as it will be stored. */
@@ -48,8 +49,8 @@ typedef struct mri_packed {
 } mri_packed;
 
 /*
- * Filter and compress. The result points into `work` (or is in->raw itself),
- * so it holds until work is used again. What does not shrink by 5 % is stored
+ * Filter and compress. The result points to in->room or into `work`, where it
+ * holds until work is used again, or is in->raw itself. What does not shrink by 5 % is stored
  * as it is, whatever in->coding says. False: no memory.
  */
 bool mri_chunk_pack(mri_packed *out, const mri_chunk_in *in, mri_bytes *work);

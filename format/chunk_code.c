@@ -69,7 +69,7 @@ set_up(bench *b, const mri_chunk_in *in, mri_bytes *work)
         return false;
     }
     b->filtered = work->data;
-    b->packed = work->data + filtered;
+    b->packed = in->room != NULL ? in->room : work->data + filtered;
     b->state = work->data + filtered * 2;
     return true;
 }

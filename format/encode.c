@@ -73,14 +73,41 @@ grow(void *list, uint32_t count, size_t size)
     return true;
 }
 
+uint8_t *
+mri_frame_room(mri_encoded *e, size_t bytes)
+{
+    return mri_bytes_reserve(&e->frames, MRI_FRAME_HEAD + bytes + MRI_ALIGN)
+               ? e->frames.data + e->frames.len + MRI_FRAME_HEAD
+               : NULL;
+}
+
+bool
+mri_frame_add(mri_encoded *e, mri_piece *p, const uint8_t *payload)
+{
+    uint8_t *to = mri_frame_room(e, p->stored_len);
+    size_t end;
+
+    if (to == NULL) {
+        return false;
+    }
+    p->at = e->frames.len + MRI_FRAME_HEAD;
+    if (to != payload && p->stored_len != 0) {
+        memcpy(to, payload, p->stored_len);
+    }
+    end = (size_t)mri_round_up(p->at + p->stored_len, MRI_ALIGN);
+    memset(to + p->stored_len, 0, end - p->at - p->stored_len);
+    e->frames.len = end;
+    e->stored_bytes += p->stored_len;
+    return true;
+}
+
 static bool
 add_piece(mri_encoded *e, const mri_piece *piece, const uint8_t *payload)
 {
     mri_piece p = *piece;
 
-    p.at = e->payload.len;
     if (!grow(&e->pieces, e->piece_count, sizeof *e->pieces) ||
-        !mri_bytes_add(&e->payload, payload, p.stored_len)) {
+        !mri_frame_add(e, &p, payload)) {
         return false;
     }
     e->pieces[e->piece_count++] = p;
@@ -141,7 +168,7 @@ cut_chunk(mri_chunk_in *in, cutting *c, const mr_box *box)
     return true;
 }
 
-/* Pack chunk `index` of a grid. */
+/* Pack chunk `index` of a grid, to where it will be written from. */
 static bool
 encode_chunk(mri_encoded *e, cutting *c, uint64_t index)
 {
@@ -152,8 +179,11 @@ encode_chunk(mri_encoded *e, cutting *c, uint64_t index)
     mr_box box;
 
     mri_chunk_box(c->g, index, &box);
-    if (!cut_chunk(&in, c, &box) || !survey_chunk(e, c, at, &box, in.raw) ||
-        !mri_chunk_pack(&packed, &in, &c->packed)) {
+    if (!cut_chunk(&in, c, &box) || !survey_chunk(e, c, at, &box, in.raw)) {
+        return false;
+    }
+    in.room = mri_frame_room(e, in.raw_len);
+    if (in.room == NULL || !mri_chunk_pack(&packed, &in, &c->packed)) {
         return false;
     }
     *row = (mri_chunk_row){.file_off = packed.value,
@@ -454,7 +484,7 @@ mri_encoded_free(mri_encoded *e)
     mri_free(e->stats);
     mri_free(e->pieces);
     mri_bytes_release(&e->labels);
-    mri_bytes_release(&e->payload);
+    mri_bytes_release(&e->frames);
     mri_bytes_release(&e->meta);
     mri_free(e);
 }
@@ -462,7 +492,7 @@ mri_encoded_free(mri_encoded *e)
 uint64_t
 mri_encoded_bytes(const mri_encoded *e)
 {
-    return e->payload.len;
+    return e->stored_bytes;
 }
 
 uint64_t

@@ -208,7 +208,7 @@ begin_shard(run *r, mr_diag *diag)
 }
 
 static mr_err
-save(run *r, const mri_encoded *e, uint32_t split, mr_diag *diag)
+save(run *r, mri_encoded *e, uint32_t split, mr_diag *diag)
 {
     bool known, other;
     mr_err err = MR_OK;

@@ -40,6 +40,14 @@ mend(uint8_t *p, size_t size)
 }
 
 static void
+touch(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        sink += p[i];
+    }
+}
+
+static void
 visit(const mri_body *b, mri_rescue *rescue)
 {
     for (size_t i = 0; i < b->meta_count; i++) {
@@ -51,8 +59,9 @@ visit(const mri_body *b, mri_rescue *rescue)
                 e->piece_count > e->chunk_count) {
                 abort();
             }
-            for (size_t k = 0; k < e->payload.len; k++) {
-                sink += e->payload.data[k];
+            for (uint32_t k = 0; k < e->piece_count; k++) {
+                touch(e->frames.data + e->pieces[k].at,
+                      e->pieces[k].stored_len);
             }
         }
         mri_encoded_free(e);

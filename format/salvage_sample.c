@@ -299,13 +299,10 @@ take_pieces(const mri_body *b, mri_encoded *e, mr_diag *diag)
     }
     for (uint32_t i = 0; i < e->piece_count; i++) {
         mri_piece *p = &e->pieces[i];
-        uint64_t at = e->payload.len;
 
-        if (!mri_bytes_add(&e->payload, b->file.map + p->at + MRI_FRAME_HEAD,
-                           p->stored_len)) {
+        if (!mri_frame_add(e, p, b->file.map + p->at + MRI_FRAME_HEAD)) {
             return no_memory(diag);
         }
-        p->at = at;
     }
     return MR_OK;
 }

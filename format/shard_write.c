@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BUFFER (1u << 20) /* bytes gathered before they are written */
+/* Bytes that are written at once: few calls, and what was just summed is
+ * copied to the system out of the cache. */
+#define RUN (256u << 10)
 
 struct mri_shard_writer {
     mri_store store;
@@ -56,10 +58,10 @@ append(mri_shard_writer *w, const void *p, size_t bytes, mr_diag *diag)
 {
     mr_err err = MR_OK;
 
-    if (w->pending.len != 0 && w->pending.len + bytes > BUFFER) {
+    if (w->pending.len != 0 && w->pending.len + bytes > RUN) {
         err = flush(w, diag);
     }
-    if (err == MR_OK && bytes > BUFFER) { /* large pieces are not copied */
+    if (err == MR_OK && bytes >= RUN) { /* large pieces are not copied */
         return mri_upload_add(&w->file, p, bytes, diag);
     }
     if (err == MR_OK && !mri_bytes_add(&w->pending, p, bytes)) {
@@ -137,28 +139,44 @@ mri_shard_begin(mri_shard_writer **out, const char *dir,
     return MR_OK;
 }
 
+/* The head of a frame that lies where it will be written from. */
+static void
+give_head(mri_shard_writer *w, mri_encoded *e, const mri_piece *p,
+          mri_chunk_row *row)
+{
+    uint8_t *payload = e->frames.data + p->at;
+    mri_frame f = {.kind = p->kind,
+                   .codec = p->codec,
+                   .filter = p->filter,
+                   .element = p->element,
+                   .stored_len = p->stored_len,
+                   .raw_len = p->raw_len,
+                   .ordinal = w->ordinal++};
+
+    mri_frame_put(payload - MRI_FRAME_HEAD, &f, w->plan_tag, payload);
+    row->crc = f.crc;
+}
+
 /* The chunks of a sample; `rows` are its chunk rows, completed on the way. */
 static mr_err
-write_pieces(mri_shard_writer *w, const mri_encoded *e, mri_chunk_row *rows,
+write_pieces(mri_shard_writer *w, mri_encoded *e, mri_chunk_row *rows,
              mr_diag *diag)
 {
-    for (uint32_t i = 0; i < e->piece_count; i++) {
-        const mri_piece *p = &e->pieces[i];
-        mri_frame f = {.kind = p->kind,
-                       .codec = p->codec,
-                       .filter = p->filter,
-                       .element = p->element,
-                       .stored_len = p->stored_len,
-                       .raw_len = p->raw_len};
-        mr_err err = write_frame(w, &f, e->payload.data + p->at,
-                                 &rows[p->chunk].file_off, diag);
+    uint64_t first = position(w), done = 0;
+    mr_err err = MR_OK;
 
-        if (err != MR_OK) {
-            return err;
+    for (uint32_t i = 0; err == MR_OK && i < e->piece_count; i++) {
+        const mri_piece *p = &e->pieces[i];
+        uint64_t end = mri_round_up(p->at + p->stored_len, MRI_ALIGN);
+
+        give_head(w, e, p, &rows[p->chunk]);
+        rows[p->chunk].file_off = first + p->at - MRI_FRAME_HEAD;
+        if (end - done >= RUN || i + 1 == e->piece_count) {
+            err = append(w, e->frames.data + done, (size_t)(end - done), diag);
+            done = end;
         }
-        rows[p->chunk].crc = f.crc;
     }
-    return MR_OK;
+    return err;
 }
 
 static bool
@@ -261,7 +279,7 @@ write_meta(mri_shard_writer *w, const mri_encoded *e, mri_sample_row *row,
 }
 
 mr_err
-mri_shard_add(mri_shard_writer *w, const mri_encoded *e, mr_diag *diag)
+mri_shard_add(mri_shard_writer *w, mri_encoded *e, mr_diag *diag)
 {
     uint64_t grids = w->grids.len / MRI_GRID_ROW;
     mri_sample_row row = e->row;

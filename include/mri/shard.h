@@ -48,7 +48,8 @@ typedef struct mri_shard_ref {
 MR_USE_RESULT mr_err mri_shard_begin(mri_shard_writer **out, const char *dir,
                                      const uint8_t plan_tag[16],
                                      const mri_schema *schema, mr_diag *diag);
-MR_USE_RESULT mr_err mri_shard_add(mri_shard_writer *w, const mri_encoded *e,
+/* The sample's frames get their heads where they lie, and are written. */
+MR_USE_RESULT mr_err mri_shard_add(mri_shard_writer *w, mri_encoded *e,
                                    mr_diag *diag);
 /*
  * Write foot and tails and give the file its name, shards/ab/<id>.mrs: then it
