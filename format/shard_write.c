@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Bytes that are written at once: few calls, and what was just summed is
- * copied to the system out of the cache. */
+/* Bytes that are written at once, from multiples of as many: few calls, whole
+ * pages, and what was just summed is copied to the system out of the cache. */
 #define RUN (256u << 10)
 
 struct mri_shard_writer {
@@ -53,19 +53,28 @@ flush(mri_shard_writer *w, mr_diag *diag)
     return err;
 }
 
+/* Whole runs of what is large are not copied. */
 static mr_err
 append(mri_shard_writer *w, const void *p, size_t bytes, mr_diag *diag)
 {
+    const uint8_t *from = p;
     mr_err err = MR_OK;
 
-    if (w->pending.len != 0 && w->pending.len + bytes > RUN) {
-        err = flush(w, diag);
-    }
-    if (err == MR_OK && bytes >= RUN) { /* large pieces are not copied */
-        return mri_upload_add(&w->file, p, bytes, diag);
-    }
-    if (err == MR_OK && !mri_bytes_add(&w->pending, p, bytes)) {
-        err = no_memory(diag);
+    while (err == MR_OK && bytes != 0) {
+        size_t n = RUN - (size_t)(position(w) % RUN);
+
+        if (w->pending.len == 0 && n == RUN && bytes >= RUN) {
+            n = bytes - bytes % RUN;
+            err = mri_upload_add(&w->file, from, n, diag);
+        } else {
+            n = n < bytes ? n : bytes;
+            if (!mri_bytes_add(&w->pending, from, n)) {
+                return no_memory(diag);
+            }
+            err = position(w) % RUN == 0 ? flush(w, diag) : MR_OK;
+        }
+        from += n;
+        bytes -= n;
     }
     return err;
 }
@@ -162,17 +171,21 @@ static mr_err
 write_pieces(mri_shard_writer *w, mri_encoded *e, mri_chunk_row *rows,
              mr_diag *diag)
 {
-    uint64_t first = position(w), done = 0;
+    uint64_t first = position(w), done = first;
     mr_err err = MR_OK;
 
     for (uint32_t i = 0; err == MR_OK && i < e->piece_count; i++) {
         const mri_piece *p = &e->pieces[i];
-        uint64_t end = mri_round_up(p->at + p->stored_len, MRI_ALIGN);
+        uint64_t end = first + mri_round_up(p->at + p->stored_len, MRI_ALIGN);
 
         give_head(w, e, p, &rows[p->chunk]);
         rows[p->chunk].file_off = first + p->at - MRI_FRAME_HEAD;
-        if (end - done >= RUN || i + 1 == e->piece_count) {
-            err = append(w, e->frames.data + done, (size_t)(end - done), diag);
+        if (i + 1 < e->piece_count) {
+            end -= end % RUN;
+        }
+        if (end > done) {
+            err = append(w, e->frames.data + (done - first),
+                         (size_t)(end - done), diag);
             done = end;
         }
     }

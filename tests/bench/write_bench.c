@@ -14,6 +14,7 @@
 #include "chunk.h"
 #include "survey.h"
 
+#include <mri/alloc.h>
 #include <mri/crc32c.h>
 #include <mri/hash.h>
 #include <mri/shard.h>
@@ -42,7 +43,7 @@ load(volume *v, char **argv)
         n *= v->grid.dims[k];
     }
     v->bytes = n * sizeof *v->pixels;
-    v->pixels = malloc(v->bytes);
+    v->pixels = mri_alloc_pixels(1, v->bytes); /* as ingest does */
     if (f == NULL || v->pixels == NULL ||
         fread(v->pixels, 1, v->bytes, f) != v->bytes) {
         bench_die("write_bench: the volume cannot be read");
@@ -51,8 +52,21 @@ load(volume *v, char **argv)
     mri_chunk_shape(&v->grid, NULL);
 }
 
+/* Its removal is no part of writing: it would be that of the next turn, which
+ * writes a file of the same name. */
 static void
-write_shard(const char *folder, const volume *v)
+remove_shard(const char *folder, const mri_shard_ref *ref)
+{
+    char *path = mri_shard_path(folder, ref->id);
+
+    if (path == NULL || unlink(path) != 0) {
+        bench_die("write_bench: the shard cannot be removed");
+    }
+    mri_free(path);
+}
+
+static void
+time_write(const char *folder, const volume *v)
 {
     static const char *name[] = {"image"};
     static mri_field_kind kind[] = {MRI_FIELD_IMAGE};
@@ -74,6 +88,7 @@ write_shard(const char *folder, const volume *v)
                        .class_index = MR_NO_CLASS,
                        .fields = &f,
                        .field_count = 1};
+    bench_clock begin = bench_now();
     mri_shard_writer *w;
     mri_shard_ref ref;
     mri_encoded *e;
@@ -86,6 +101,8 @@ write_shard(const char *folder, const volume *v)
     bench_must(mri_shard_finish(w, &ref, &diag), &diag);
     mri_encoded_free(e);
     mri_shard_close_writer(w);
+    bench_say(begin, v->bytes);
+    remove_shard(folder, &ref);
 }
 
 /* One part of the work for a chunk that was just cut out. */
@@ -186,8 +203,7 @@ main(int argc, char **argv)
         bench_clock begin = bench_now();
 
         if (strcmp(order, "write") == 0) {
-            write_shard(argv[1], &v);
-            bench_say(begin, v.bytes);
+            time_write(argv[1], &v);
         } else if (strcmp(order, "survey") == 0) {
             time_survey(&v);
         } else if (strcmp(order, "pack") == 0) {
@@ -202,6 +218,6 @@ main(int argc, char **argv)
     }
     mri_bytes_release(&v.chunk);
     mri_bytes_release(&v.work);
-    free(v.pixels);
+    mri_free(v.pixels);
     return 0;
 }
