@@ -478,6 +478,9 @@ mri_dataset_commit(const mri_commit *in, uint64_t *generation, mr_diag *diag)
         err = mri_making_histograms(&c, diag);
     }
     if (err == MR_OK) {
+        err = mri_making_measures(&c, diag);
+    }
+    if (err == MR_OK) {
         err = write_index(&c, next, diag);
     }
     if (err == MR_OK) {

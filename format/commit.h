@@ -6,6 +6,7 @@
 #define MRI_COMMIT_H
 
 #include "histogram.h"
+#include "measure.h"
 #include "shard_read.h"
 #include "split.h"
 
@@ -37,6 +38,7 @@ typedef struct mri_making {
     mri_stats *stats; /* [(splits + 1) * fields]; the last split is "all" */
     mri_variant *variants; /* [MRI_VARIANTS], most frequent first */
     uint32_t variant_count;
+    mri_measures measures;
     bool undecoded; /* pictures are not looked into: no percentiles of them */
     mri_split_result split_result;
     uint8_t content_id[16];
@@ -54,7 +56,14 @@ MR_USE_RESULT mr_err mri_making_stats(mri_making *c, mr_diag *diag);
  * all samples if there are none. It does not show in them which it was.
  */
 MR_USE_RESULT mr_err mri_making_histograms(mri_making *c, mr_diag *diag);
-/* Free stats and variants. */
+/* Lengths and spacings, in the same way: those of the generation before, and
+ * what has come and gone. None if a sample cannot be read. */
+MR_USE_RESULT mr_err mri_making_measures(mri_making *c, mr_diag *diag);
+/* The number of a field in the schema of the generation. */
+uint32_t mri_making_field(const mri_making *c, const char *name);
+/* Threads for so many tasks. */
+unsigned mri_making_workers(const mri_making *c, size_t tasks);
+/* Free stats, variants and measures. */
 void mri_making_stats_release(mri_making *c);
 /* Pack the manifest and create it exclusively: this is the commit. */
 MR_USE_RESULT mr_err mri_manifest_write(const mri_making *m,

@@ -449,17 +449,23 @@ close_counting(counting *x)
     memset(x->workers, 0, sizeof x->workers);
 }
 
+unsigned
+mri_making_workers(const mri_making *c, size_t tasks)
+{
+    unsigned want = c->in->workers != 0 ? c->in->workers : mri_cpu_count();
+
+    want = want < tasks ? want : (unsigned)tasks;
+    want = want < 1 ? 1 : want;
+    return want < WORKERS ? want : WORKERS;
+}
+
 /* Threads and bins: as many channels at once as there is room for. */
 static mr_err
 open_counting(counting *x, uint32_t channels, mr_diag *diag)
 {
-    unsigned want =
-        x->c->in->workers != 0 ? x->c->in->workers : mri_cpu_count();
     uint64_t each;
 
-    want = want < x->pieces.count ? want : (unsigned)x->pieces.count;
-    want = want < 1 ? 1 : want;
-    x->worker_count = want < WORKERS ? want : WORKERS;
+    x->worker_count = mri_making_workers(x->c, x->pieces.count);
     each = (uint64_t)x->bins.count * (4 * x->worker_count + 16);
     x->channels = ROOM / each < channels ? (uint32_t)(ROOM / each) : channels;
     x->sum = mri_alloc(x->channels, x->bins.count * sizeof *x->sum);

@@ -33,6 +33,9 @@ typedef struct manifest_parts {
     Mri__PbChannel *channels;
     Mri__PbChannel **channel_list;
     Mri__PbMoments *moments;
+    Mri__PbMeasure *measures;
+    Mri__PbMeasure **measure_list;
+    mri_bytes measured;
     Mri__PbVariant *variants;
     Mri__PbVariant **variant_list;
     mri_json recipe;
@@ -277,6 +280,57 @@ fill_statistics(manifest_parts *p, const mri_making *c)
     return true;
 }
 
+static size_t
+values_of(const mri_measures *m, uint32_t splits)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->groups && m->group[i].split < splits; i++) {
+        n += m->group[i].end - m->group[i].first;
+    }
+    return n;
+}
+
+/* Groups stand in the order of the statistics. The values of all splits are
+ * not written, and none are if they are many. */
+static bool
+fill_measures(manifest_parts *p, const mri_making *c)
+{
+    const mri_measures *m = &c->measures;
+    uint32_t fields = c->in->schema->field_count, splits = c->in->split_count;
+    size_t values = values_of(m, splits), at = 0;
+    bool kept = values <= MRI_MEASURED_KEPT, ok = true;
+
+    p->measures = mri_alloc(m->groups, sizeof *p->measures);
+    p->measure_list = mri_alloc(m->groups, sizeof *p->measure_list);
+    if (p->measures == NULL || p->measure_list == NULL ||
+        !mri_bytes_reserve(&p->measured,
+                           kept ? values * MRI_MEASURED_BYTES : 0)) {
+        return false;
+    }
+    for (size_t i = 0; ok && i < m->groups; i++) {
+        mri_measure_group *g = &m->group[i];
+        Mri__PbStatistics *s = &p->statistics[g->split * fields + g->field];
+        Mri__PbMeasure *to = &p->measures[i];
+
+        mri__pb_measure__init(to);
+        to->axis = g->axis;
+        to->kind = g->m.kind;
+        to->count = g->m.count;
+        to->n_percentiles = MR_PERCENTILES;
+        to->percentiles = g->m.percentile;
+        if (kept && g->split < splits) {
+            ok = mri_measures_pack(&p->measured, m, g);
+            to->values.data = p->measured.data + at;
+            to->values.len = p->measured.len - at;
+            at = p->measured.len;
+        }
+        p->measure_list[i] = to;
+        s->measures = s->n_measures++ == 0 ? &p->measure_list[i] : s->measures;
+    }
+    return ok;
+}
+
 static bool
 fill_variants(manifest_parts *p, const mri_making *c)
 {
@@ -316,6 +370,9 @@ release_parts(manifest_parts *p)
     mri_free(p->channels);
     mri_free(p->channel_list);
     mri_free(p->moments);
+    mri_free(p->measures);
+    mri_free(p->measure_list);
+    mri_bytes_release(&p->measured);
     mri_free(p->variants);
     mri_free(p->variant_list);
     mri_json_release(&p->recipe);
@@ -383,7 +440,8 @@ mri_manifest_write(const mri_making *c, uint64_t generation, mr_diag *diag)
     mri__pb_manifest__init(&pb);
     if ((!fill_schema(&parts, c->in->schema) || !fill_shards(&parts, c->in) ||
          !fill_splits(&parts, c) || !fill_statistics(&parts, c) ||
-         !fill_variants(&parts, c) || !fill_withdrawn(&parts, c))) {
+         !fill_measures(&parts, c) || !fill_variants(&parts, c) ||
+         !fill_withdrawn(&parts, c))) {
         err = no_memory(diag);
     }
     if (err == MR_OK && c->in->parent != NULL) {

@@ -405,11 +405,43 @@ mri_pieces_all(mri_pieces *p, const mri_making *c, mr_diag *diag)
     return err;
 }
 
+/* *all: it would be no less work to look at every sample, or changes cannot
+ * be found. */
+static mr_err
+list_changes(mri_pieces *p, const mri_making *c, bool *all, mr_diag *diag)
+{
+    uint32_t *split_of = NULL;
+    mr_diag why = {0};
+    mr_err err = old_splits(&split_of, c, &why);
+
+    if (err == MR_OK) {
+        err = find_changes(p, c, split_of, &why);
+    }
+    mri_free(split_of);
+    /* What has gone may be damaged, or its shard: count the rest. */
+    *all = err == MR_ECORRUPT || err == MR_EIO ||
+           (err == MR_OK && p->count >= c->count);
+    if (!*all && err != MR_OK && diag != NULL) {
+        *diag = why;
+    }
+    return *all ? MR_OK : err;
+}
+
+mr_err
+mri_pieces_changes(mri_pieces *p, const mri_making *c, bool *all, mr_diag *diag)
+{
+    mr_err err;
+
+    *p = (mri_pieces){.splits = c->in->split_count};
+    err = list_changes(p, c, all, diag);
+    put_in_order(p);
+    return err;
+}
+
 mr_err
 mri_pieces_find(mri_pieces *p, const mri_making *c, uint32_t field,
                 const mri_bins *bins, mr_diag *diag)
 {
-    uint32_t *split_of = NULL;
     mr_err err = MR_OK;
     bool all;
 
@@ -422,20 +454,8 @@ mri_pieces_find(mri_pieces *p, const mri_making *c, uint32_t field,
     }
     all = c->base == NULL || !take_counts(p, c, field, bins);
     if (!all) {
-        mr_diag why = {0};
-
-        err = old_splits(&split_of, c, &why);
-        if (err == MR_OK) {
-            err = find_changes(p, c, split_of, &why);
-        }
-        /* What has gone may be damaged, or its shard: count the rest. */
-        all = err == MR_ECORRUPT || err == MR_EIO ||
-              (err == MR_OK && p->count >= c->count);
-        if (!all && err != MR_OK && diag != NULL) {
-            *diag = why;
-        }
+        err = list_changes(p, c, &all, diag);
     }
-    mri_free(split_of);
     if (all) {
         mri_pieces_release(p);
         return mri_pieces_all(p, c, diag);

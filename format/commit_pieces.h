@@ -38,6 +38,9 @@ const ProtobufCBinaryData *mri_histogram_of_pb(const Mri__PbStatistics *pb,
 MR_USE_RESULT mr_err mri_pieces_find(mri_pieces *p, const mri_making *c,
                                      uint32_t field, const mri_bins *bins,
                                      mr_diag *diag);
+/* The same for what is not of a field: *all says which it is. */
+MR_USE_RESULT mr_err mri_pieces_changes(mri_pieces *p, const mri_making *c,
+                                        bool *all, mr_diag *diag);
 MR_USE_RESULT mr_err mri_pieces_all(mri_pieces *p, const mri_making *c,
                                     mr_diag *diag);
 /* What was counted of a split before; NULL: nothing. */

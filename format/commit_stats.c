@@ -45,9 +45,11 @@ merge_channel(mri_stats *s, const mri_moment_row *m)
     return true;
 }
 
-static uint32_t
-field_named(const mri_schema *schema, const char *name)
+uint32_t
+mri_making_field(const mri_making *c, const char *name)
 {
+    const mri_schema *schema = c->in->schema;
+
     for (uint32_t i = 0; i < schema->field_count; i++) {
         if (strcmp(schema->field_names[i], name) == 0) {
             return i;
@@ -132,7 +134,7 @@ add_sample_stats(mri_making *c, const mri_unit *u, mri_inflation *all,
         if (err != MR_OK) {
             break;
         }
-        field = field_named(c->in->schema, s->schema->fields[g.field]->name);
+        field = mri_making_field(c, s->schema->fields[g.field]->name);
         count_variant(c, field, &g);
         if (g.encoding == MR_ENC_BYTES) {
             continue;
@@ -200,6 +202,7 @@ mri_making_stats_release(mri_making *c)
     }
     mri_free(c->stats);
     mri_free(c->variants);
+    mri_measures_release(&c->measures);
     c->stats = NULL;
     c->variants = NULL;
 }

@@ -2,6 +2,7 @@
 /* dataset_open.c - find a generation, check its manifest and index. */
 #include "dataset_read.h"
 #include "histogram.h"
+#include "measure.h"
 
 #include "lease.h"
 #include "version.h"
@@ -239,6 +240,21 @@ load_percentiles(mr_channel_stats *to, const Mri__PbChannel *from, bool decoded)
                              : from->n_nonzero_percentiles);
 }
 
+static bool
+load_measures(mri_split_stats *s, const Mri__PbStatistics *pb)
+{
+    s->measure = mri_alloc(pb->n_measures, sizeof *s->measure);
+    if (s->measure == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < pb->n_measures; i++) {
+        if (mri_measure_known(pb->measures[i])) {
+            s->measure[s->measures++] = mri_measure_of_pb(pb->measures[i]);
+        }
+    }
+    return true;
+}
+
 static mr_err
 load_stats(mr_dataset *ds, mr_diag *diag)
 {
@@ -253,7 +269,7 @@ load_stats(mr_dataset *ds, mr_diag *diag)
         mri_split_stats *s = &ds->stats[i];
 
         s->channel = mri_alloc(pb->n_channels, sizeof *s->channel);
-        if (s->channel == NULL) {
+        if (s->channel == NULL || !load_measures(s, pb)) {
             return no_memory(diag);
         }
         s->channels = (uint32_t)pb->n_channels;
@@ -354,6 +370,7 @@ mr_dataset_close(mr_dataset *ds)
     for (size_t i = 0; ds->stats != NULL && i < ds->manifest->n_statistics;
          i++) {
         mri_free(ds->stats[i].channel);
+        mri_free(ds->stats[i].measure);
     }
     mri_free(ds->stats);
     mri_free(ds->slots);

@@ -243,6 +243,71 @@ prove_decoded(const remake *r, size_t i, const mri_bins *bins, bool *holds,
     return MR_OK;
 }
 
+/* ---- lengths and spacings ---- */
+
+static bool
+same_measure(const mri_measures *m, const mri_measure_group *g,
+             const Mri__PbMeasure *pb, bool *holds)
+{
+    mr_measure told;
+    mri_bytes values = {0};
+    bool ok = true;
+
+    *holds = mri_measure_known(pb);
+    if (!*holds) {
+        return true;
+    }
+    told = mri_measure_of_pb(pb);
+    *holds = told.axis == g->m.axis && told.kind == g->m.kind &&
+             told.count == g->m.count &&
+             same_numbers(told.percentile, g->m.percentile);
+    if (*holds && pb->values.len != 0) { /* they may be left out */
+        ok = mri_measures_pack(&values, m, g);
+        *holds = ok && values.len == pb->values.len &&
+                 memcmp(values.data, pb->values.data, values.len) == 0;
+    }
+    mri_bytes_release(&values);
+    return ok;
+}
+
+static bool
+says_of_measures(const Mri__PbManifest *m)
+{
+    for (size_t i = 0; i < m->n_statistics; i++) {
+        if (m->statistics[i]->n_measures != 0) {
+            return true;
+        }
+    }
+    return false; /* an older writer */
+}
+
+/* The measures of one split and field, in their order. */
+static mr_err
+prove_measures(const remake *r, const Mri__PbStatistics *pb, uint32_t split,
+               uint32_t field, bool *holds, mr_diag *diag)
+{
+    const mri_measures *m = &r->c.measures;
+    size_t n = 0;
+
+    *holds = true;
+    if (!says_of_measures(r->ds->manifest)) {
+        return MR_OK;
+    }
+    for (size_t i = 0; *holds && i < m->groups; i++) {
+        const mri_measure_group *g = &m->group[i];
+
+        if (g->split != split || g->field != field) {
+            continue;
+        }
+        *holds = n < pb->n_measures;
+        if (*holds && !same_measure(m, g, pb->measures[n++], holds)) {
+            return no_memory(diag);
+        }
+    }
+    *holds = *holds && n == pb->n_measures;
+    return MR_OK;
+}
+
 /* ---- all of it ---- */
 
 /* A histogram may be left out. */
@@ -294,6 +359,9 @@ compare(const remake *r, size_t i, mr_diag *diag)
                    same_histogram(s, k, pb);
         }
     }
+    if (err == MR_OK && same) {
+        err = prove_measures(r, pb, split, told->field, &same, diag);
+    }
     if (err != MR_OK) {
         return err;
     }
@@ -318,6 +386,9 @@ mri_dataset_prove_stats(const char *dir, unsigned workers,
     }
     if (err == MR_OK) {
         err = mri_making_histograms(&r.c, diag);
+    }
+    if (err == MR_OK && says_of_measures(r.ds->manifest)) {
+        err = mri_making_measures(&r.c, diag);
     }
     for (size_t i = 0; err == MR_OK && i < r.ds->manifest->n_statistics; i++) {
         err = compare(&r, i, diag);

@@ -327,7 +327,7 @@ chunks_tell_which_labels_they_hold(void **state)
 static void
 a_manifest_that_lies_is_found(void **state)
 {
-    enum { LIES = 7 };
+    enum { LIES = 12 };
     const part p = {0, 12, 99};
     mri_shard_ref ref;
     uint32_t count = 0;
@@ -362,11 +362,27 @@ a_manifest_that_lies_is_found(void **state)
         case 5:
             ch->histogram.data[ch->histogram.len - 1] ^= 1;
             break;
-        default:
+        case 6:
             pb->slope = 2;
+            break;
+        case 7:
+            pb->measures[1]->percentiles[6]++;
+            break;
+        case 8:
+            pb->measures[0]->count--;
+            break;
+        case 9:
+            pb->measures[2]->values.data[8] ^= 1;
+            break;
+        case 10:
+            pb->measures[0]->axis[0] = 'Y';
+            break;
+        default:
+            pb->n_measures--;
             break;
         }
         assert_true(mri_manifest_build(&bad, ds->manifest));
+        pb->n_measures += i == 11; /* or it would not be freed */
         mr_dataset_close(ds);
         scratch_write(path, bad.data, bad.len);
         h = verify();
@@ -451,6 +467,43 @@ lies_about_pictures_are_found(void **state)
     scratch_remove(s.dir);
 }
 
+/* As a writer of 1.0 left it. */
+static void
+a_generation_after_one_without_measures_has_them(void **state)
+{
+    const part parts[] = {{0, 20, 99}, {20, 24, 99}};
+    mri_shard_ref refs[2];
+    uint32_t count = 0;
+    char *path = mri_manifest_path(dir, 1);
+    mri_bytes older = {0};
+    size_t had[8];
+    mr_dataset *ds;
+
+    (void)state;
+    add_generation(refs, &count, &parts[0]);
+    ds = open_now();
+    for (size_t i = 0; i < ds->manifest->n_statistics; i++) {
+        assert_true(ds->manifest->n_statistics <= 8);
+        had[i] = ds->manifest->statistics[i]->n_measures;
+        ds->manifest->statistics[i]->n_measures = 0;
+    }
+    assert_true(mri_manifest_build(&older, ds->manifest));
+    for (size_t i = 0; i < ds->manifest->n_statistics; i++) {
+        ds->manifest->statistics[i]->n_measures = had[i]; /* to be freed */
+    }
+    mr_dataset_close(ds);
+    scratch_write(path, older.data, older.len);
+    assert_int_equal(verify().count, 0);
+    add_generation(refs, &count, &parts[1]);
+    assert_int_equal(verify().count, 0);
+    ds = open_now();
+    assert_int_equal(mr_dataset_measures(ds, MR_ALL_SAMPLES, 0), 3);
+    assert_int_equal(mr_dataset_measure(ds, MR_ALL_SAMPLES, 0, 0)->count, 24);
+    mr_dataset_close(ds);
+    mri_bytes_release(&older);
+    mri_free(path);
+}
+
 int
 main(void)
 {
@@ -461,6 +514,7 @@ main(void)
         T(chunks_tell_which_labels_they_hold),
         T(a_manifest_that_lies_is_found),
         T(lies_about_pictures_are_found),
+        T(a_generation_after_one_without_measures_has_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

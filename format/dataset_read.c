@@ -578,6 +578,23 @@ mr_dataset_stats_channels(const mr_dataset *ds, uint32_t split, uint32_t field)
     return s != NULL ? s->channels : 0;
 }
 
+uint32_t
+mr_dataset_measures(const mr_dataset *ds, uint32_t split, uint32_t field)
+{
+    const mri_split_stats *s = stats_of(ds, split, field);
+
+    return s != NULL ? s->measures : 0;
+}
+
+const mr_measure *
+mr_dataset_measure(const mr_dataset *ds, uint32_t split, uint32_t field,
+                   uint32_t i)
+{
+    const mri_split_stats *s = stats_of(ds, split, field);
+
+    return s != NULL && i < s->measures ? &s->measure[i] : NULL;
+}
+
 const mr_channel_stats *
 mr_dataset_stats(const mr_dataset *ds, uint32_t split, uint32_t field,
                  uint32_t channel)

@@ -21,6 +21,8 @@ typedef struct mri_shard_slot {
 typedef struct mri_split_stats {
     uint32_t field, channels;
     mr_channel_stats *channel;
+    uint32_t measures;
+    mr_measure *measure;
 } mri_split_stats;
 
 struct mr_dataset {

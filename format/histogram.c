@@ -243,12 +243,11 @@ mri_bins_unpack(const mri_bins *b, uint64_t *count, const uint8_t *p,
     return true;
 }
 
-/* The place of a percentile among n ordered values, as NumPy finds it: in
- * f64, so that a rounding of n * q shows here as it does there. */
-static uint64_t
-place_of(double percent, uint64_t n)
+/* As NumPy finds it: in f64, so that a rounding of n * q shows here as it does there. */
+uint64_t
+mri_percentile_place(unsigned i, uint64_t n)
 {
-    double at = ceil((double)n * (percent / 100) - 1);
+    double at = ceil((double)n * (mr_percent(i) / 100) - 1);
 
     return at > 0 ? (uint64_t)at : 0;
 }
@@ -276,7 +275,7 @@ mri_percentiles(double out[MR_PERCENTILES], const mri_bins *b,
         left -= taken;
         below += n - taken;
         v = v < range->min ? range->min : v > range->max ? range->max : v;
-        for (; k < MR_PERCENTILES && place_of(mr_percent(k), total) < below;
+        for (; k < MR_PERCENTILES && mri_percentile_place(k, total) < below;
              k++) {
             out[k] = v;
         }

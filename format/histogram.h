@@ -66,6 +66,8 @@ bool mri_bins_pack(mri_bytes *out, const mri_bins *b, const uint64_t *count);
 bool mri_bins_unpack(const mri_bins *b, uint64_t *count, const uint8_t *p,
                      size_t bytes);
 
+/* The place of percentile mr_percent(i) among `n` ordered values, from 0. */
+uint64_t mri_percentile_place(unsigned i, uint64_t n);
 /*
  * out[i] is what numpy.percentile(values, mr_percent(i),
  * method='inverted_cdf') gives, each value being that of its bin; `skip` of

@@ -99,6 +99,11 @@ ask_facts(const mr_dataset *ds)
             for (uint32_t c = 0; c < n && c < 8; c++) {
                 hold(mr_dataset_stats(ds, s, i, c) != NULL);
             }
+            n = mr_dataset_measures(ds, s, i);
+            for (uint32_t c = 0; c < n && c < 8; c++) {
+                hold(mr_dataset_measure(ds, s, i, c)->axis > ' ');
+            }
+            hold(mr_dataset_measure(ds, s, i, n) == NULL);
         }
     }
 }

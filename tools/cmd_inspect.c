@@ -43,6 +43,9 @@ mri_cmd_inspect(int argc, char **argv)
             "      generation 1, for programs\n"
             "  millrace inspect cells.mr --samples\n"
             "      a line a sample: key, class, group, split, shape\n"
+            "  millrace inspect ct.mr --stats\n"
+            "      values of each split and channel; lengths and spacings of "
+            "its samples\n"
             "  millrace inspect cells.mr --sample ring/donor1_cell7.tif\n"
             "      everything about one: geometry, sources, statistics\n"
             "  millrace inspect cells.mr --png sheet.png\n"
@@ -62,7 +65,7 @@ mri_cmd_inspect(int argc, char **argv)
         {MRI_OPT_TEXT, 0, "sample", &in.sample, "KEY", "all about one sample",
          false},
         {MRI_OPT_FLAG, 0, "stats", &in.stats, NULL,
-         "moments and percentiles by split and channel", false},
+         "values by split and channel, lengths and spacings by axis", false},
         {MRI_OPT_FLAG, 0, "splits", &in.splits, NULL, "groups of each split",
          false},
         {MRI_OPT_FLAG, 0, "quarantine", &in.quarantine, NULL,

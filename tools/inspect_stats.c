@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inspect_stats.c - statistics by split and channel, and what a typical sample
- * of each field measures.
+ * inspect_stats.c - statistics by split and channel, and what samples measure
+ * along their axes.
  */
 #include "inspect.h"
 
@@ -93,6 +93,59 @@ print_head(void)
     (void)printf("  mean>0  std>0\n");
 }
 
+/* ---- lengths and spacings ---- */
+
+static const char *
+kind_of(const mr_measure *m)
+{
+    return m->kind == MR_MEASURE_LENGTH ? "length" : "spacing";
+}
+
+static void
+print_measure(const mr_measure *m)
+{
+    (void)printf(" %c     %-7s  %llu", m->axis, kind_of(m),
+                 (unsigned long long)m->count);
+    for (unsigned i = 0; i < MR_PERCENTILES; i++) {
+        (void)printf("  %.6g", m->percentile[i]);
+    }
+    (void)printf("\n");
+}
+
+static void
+show_measures(const mr_dataset *ds, mri_json *j, uint32_t split, uint32_t field)
+{
+    for (uint32_t i = 0; i < mr_dataset_measures(ds, split, field); i++) {
+        const mr_measure *m = mr_dataset_measure(ds, split, field, i);
+        const char axis[] = {m->axis, '\0'};
+
+        if (j == NULL) {
+            (void)printf("%-6s %-6s", mr_dataset_split_name(ds, split),
+                         mr_dataset_field_name(ds, field));
+            print_measure(m);
+            continue;
+        }
+        mri_json_object(j);
+        mri_json_put_text(j, "split", mr_dataset_split_name(ds, split));
+        mri_json_put_text(j, "field", mr_dataset_field_name(ds, field));
+        mri_json_put_text(j, "axis", axis);
+        mri_json_put_text(j, "measure", kind_of(m));
+        mri_json_put_u64(j, "samples", m->count);
+        json_percentiles(j, "percentiles", m->percentile);
+        mri_json_end(j);
+    }
+}
+
+static void
+print_measures_head(void)
+{
+    (void)printf("\nsplit  field  axis  measure  samples");
+    for (unsigned i = 0; i < MR_PERCENTILES; i++) {
+        (void)printf("  p%g", mr_percent(i));
+    }
+    (void)printf("\n");
+}
+
 static void
 show_field(const mr_dataset *ds, mri_json *j, uint32_t split, uint32_t field)
 {
@@ -116,26 +169,42 @@ show_field(const mr_dataset *ds, mri_json *j, uint32_t split, uint32_t field)
     }
 }
 
-void
-mri_inspect_stats(const mr_dataset *ds, mri_json *j)
+/* Each field of each split, and of all samples. */
+static void
+for_all(const mr_dataset *ds, mri_json *j,
+        void (*show)(const mr_dataset *ds, mri_json *j, uint32_t split,
+                     uint32_t field))
 {
     uint32_t splits = mr_dataset_splits(ds);
 
+    for (uint32_t s = 0; s <= splits; s++) {
+        for (uint32_t f = 0; f < mr_dataset_fields(ds); f++) {
+            show(ds, j, s < splits ? s : MR_ALL_SAMPLES, f);
+        }
+    }
+}
+
+void
+mri_inspect_stats(const mr_dataset *ds, mri_json *j)
+{
     if (j != NULL) {
         mri_json_key(j, "stats");
         mri_json_array(j);
     } else {
         print_head();
     }
-    for (uint32_t s = 0; s <= splits; s++) {
-        for (uint32_t f = 0; f < mr_dataset_fields(ds); f++) {
-            show_field(ds, j, s < splits ? s : MR_ALL_SAMPLES, f);
-        }
-    }
+    for_all(ds, j, show_field);
     if (j != NULL) {
         mri_json_end(j);
+        mri_json_key(j, "measures");
+        mri_json_array(j);
     } else {
         (void)printf("mean01, std01: each sample scaled to [0, 1] first; "
                      "~: within 1/256; mean>0: under a label\n");
+        print_measures_head();
+    }
+    for_all(ds, j, show_measures);
+    if (j != NULL) {
+        mri_json_end(j);
     }
 }

@@ -272,6 +272,28 @@ MR_API const mr_channel_stats *mr_dataset_stats(const mr_dataset *ds,
                                                 uint32_t split, uint32_t field,
                                                 uint32_t channel);
 
+/* What the samples of a split measure along an axis of a field. */
+typedef enum mr_measure_kind {
+    MR_MEASURE_LENGTH = 1, /* elements */
+    MR_MEASURE_SPACING = 2 /* of elements: mm, or the unit of that axis */
+} mr_measure_kind;
+
+typedef struct mr_measure {
+    char axis; /* 'Z' */
+    mr_measure_kind kind;
+    uint64_t count;                    /* samples that have it */
+    double percentile[MR_PERCENTILES]; /* as NumPy's inverted_cdf, exact */
+} mr_measure;
+
+/* How many there are; 0 also if an older millrace wrote the generation. In the
+ * order of the axes T C Z Y X, length before spacing. */
+MR_API uint32_t mr_dataset_measures(const mr_dataset *ds, uint32_t split,
+                                    uint32_t field);
+/* NULL: there are not so many. */
+MR_API const mr_measure *mr_dataset_measure(const mr_dataset *ds,
+                                            uint32_t split, uint32_t field,
+                                            uint32_t i);
+
 MR_END
 
 #endif

@@ -334,6 +334,23 @@ put_histograms(void)
     put_flagged("histogram_fuzz", "nothing", 1, NULL, 0);
 }
 
+/* Three spacings, and how many samples have each. */
+static void
+put_measures(void)
+{
+    static const double spacings[] = {0.5, 0.75, 3};
+    mri_bytes b = {0}, none = {0};
+
+    for (uint64_t i = 0; i < 3; i++) {
+        uint64_t bits;
+
+        memcpy(&bits, &spacings[i], sizeof bits);
+        hold(mri_bytes_u64(&b, bits) && mri_bytes_u64(&b, 1 + i * 300));
+    }
+    put("measure_fuzz", "spacings", &none, b.data, b.len);
+    mri_bytes_release(&b);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -350,5 +367,6 @@ main(int argc, char **argv)
     put_lines();
     put_histograms();
     put_pictures();
+    put_measures();
     return 0;
 }

@@ -44,6 +44,10 @@ cp -r "$here/v1/kinds.mr" "$here/v1/history.mr" .
     grep -q '"level_of":"image","downsample":\[1,2,2\]' ||
     fail "the levels were lost in the merge"
 "$MILLRACE" verify merged.mr || fail "the merged dataset is not sound"
+# A generation after one that says less than is known today.
+key=$("$MILLRACE" inspect kinds.mr --samples | cut -f 1 | grep -m 1 photos)
+"$MILLRACE" withdraw kinds.mr "$key" -q || fail "cannot withdraw '$key'"
+"$MILLRACE" verify kinds.mr || fail "a generation after a golden one"
 
 python=${PYTHON:-python3}
 if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' \

@@ -23,7 +23,8 @@ SPLITS = ["train", "val", "test"]
 CLASSES = ["ring", "spot", "über"]
 FIELDS = [("image", 1), ("label", 2), ("half", 1), ("text", 0)]
 LEVELS = [(0, []), (0, []), (1, [1, 2, 2]), (0, [])]
-counts = {"fields": 0, "values": 0, "boxes": 0, "bins": 0, "flips": 0}
+counts = {"fields": 0, "values": 0, "boxes": 0, "bins": 0, "flips": 0,
+          "measures": 0}
 skipped, codings = set(), set()
 
 
@@ -323,11 +324,11 @@ def middle(b):
 
 def percentile(pairs, n, p, low, high):
     """Of (value, count) in ascending order."""
-    place = max(0, math.ceil(n * (p / 100) - 1))
+    left = place(n, p)
     for value, count in pairs:
-        if place < count:
+        if left < count:
             return max(low, min(high, value))
-        place -= count
+        left -= count
 
 
 def picture_values(path):
@@ -436,6 +437,46 @@ def check_histogram(data, want, what):
     counts["bins"] += len(got)
 
 
+def place(n, p):
+    return max(0, math.ceil(n * (p / 100) - 1))
+
+
+def check_measures(dataset):
+    """Lengths and spacings of the samples; writers of 1.0 said nothing."""
+    names = {"": range(len(dataset.entries))}
+    names.update(zip((n for n, _ in dataset.splits), dataset.ranks))
+    told = {(m.text(1), m.text(2)): m.messages(10)
+            for m in dataset.manifest.messages(8)}
+    if not any(told.values()):
+        return
+    for (split, name), measures in told.items():
+        want = {}
+        for rank in names[split]:
+            sample = dataset.sample(rank)
+            for f in range(sample.fields):
+                grid = sample.grid(f)
+                if FIELDS[grid.field][0] != name:
+                    continue
+                steps = sample.geometry(f).doubles(4) or [0] * len(grid.dims)
+                for axis, n, step in zip(grid.axes, grid.dims, steps):
+                    want.setdefault((axis, 1), []).append(float(n))
+                    if step > 0 and math.isfinite(step):
+                        want.setdefault((axis, 2), []).append(step)
+        what = "measures of %s %s" % (split or "all", name)
+        order = sorted(want, key=lambda k: ("TCZYXSRUVW".index(k[0]), k[1]))
+        equal([(m.text(1), m.int(2)) for m in measures], order, what)
+        for m in measures:
+            values = sorted(want[m.text(1), m.int(2)])
+            equal(m.int(3), len(values), what)
+            equal(m.doubles(4), [values[place(len(values), p)]
+                                 for p in PERCENT], what)
+            kept = [struct.unpack_from("<dQ", m.bytes(5), at)
+                    for at in range(0, len(m.bytes(5)), 16)]
+            equal(kept, [(v, values.count(v)) for v in sorted(set(values))]
+                  if split else [], what)
+            counts["measures"] += 1
+
+
 def check_program(program, path, dataset):
     out = subprocess.run([program, "inspect", path, "--json"], check=True,
                          stdout=subprocess.PIPE).stdout
@@ -474,6 +515,7 @@ def check_generation(path, generation, state, pictures, program):
     check_splits(dataset, state.live)
     check_dataset_statistics(dataset)
     check_histograms(dataset, state.live, pictures)
+    check_measures(dataset)
     if program:
         check_program(program, "%s@%d" % (path, generation), dataset)
 

@@ -8,7 +8,8 @@ TIFF, NIfTI and JPEG files of many types, shapes and scales are written here, th
 ingested in two steps, withdrawn from and rolled back. After each step every
 split's moments must be NumPy's within 1e-6 (|mean| + std); percentiles must be
 numpy.percentile's of method inverted_cdf, to the last bit where the values are
-integers of up to 16 bits with one scale, within 2^-8 otherwise; the histograms
+integers of up to 16 bits with one scale, within 2^-8 otherwise; those of lengths
+and spacings must be NumPy's to the last bit; the histograms
 in the manifest must be those of a dataset that was ingested at once; and verify
 must be content. Exit 77: a peer is missing.
 """
@@ -41,6 +42,7 @@ class Trial:
         self.name, self.dtypes, self.scales = name, dtypes, scales
         self.channels, self.count = channels, count
         self.nifti = scales != ((1, 0),)
+        self.measured = {}  # key: {(axis, length or spacing): value}
         self.exact = all(d in SMALL for d in dtypes) and len(scales) == 1
 
     def values(self, rng, dtype, shape):
@@ -84,19 +86,30 @@ class Trial:
             elif self.nifti:
                 name = f"g{i // 3}_{i}.nii"
                 a = self.values(rng, dtype, (7, side, side))
-                image = nibabel.Nifti1Image(a, np.eye(4))
+                # some spacings occur often, some once
+                step = rng.choice([0.5, 1, 2.5, rng.random() + 0.1], 3)
+                image = nibabel.Nifti1Image(a, np.diag([*step, 1]))
                 image.header.set_data_dtype(a.dtype)
                 image.header.set_slope_inter(1, 0)
                 nibabel.save(image, folder / name)
                 raw = bytearray((folder / name).read_bytes())
                 raw[112:120] = np.array([slope, inter], "<f4").tobytes()
                 (folder / name).write_bytes(bytes(raw))
+                self.measured[name] = {
+                    (axis, kind): float(v) for kind, of in
+                    (("length", a.shape), ("spacing", step.astype("f4")))
+                    for axis, v in zip("XYZ", of)}
                 slope, inter = (float(np.float32(v)) for v in (slope, inter))
             else:
                 name = f"g{i // 3}_{i}.tif"
                 a = self.values(rng, dtype, (self.channels, side, side))
                 tifffile.imwrite(folder / name, a, ome=True,
                                  metadata={"axes": "CYX"})
+            if not self.nifti:
+                axes = "CYX" if len(a) > 1 else "YX"
+                self.measured[name] = dict(zip(
+                    ((axis, "length") for axis in axes),
+                    a.shape[-len(axes):]))
             physical = a.astype("f8") * slope + inter
             held[name] = physical.reshape(len(a) if dtype == "jpeg"
                                           else self.channels, -1)
@@ -136,6 +149,24 @@ def check_percentiles(what, said, x, exact):
             assert abs(a - b) <= abs(b) / 256, (what, p, a, b)
 
 
+def check_measures(what, told, keys, held, trial):
+    """Lengths and spacings: exact."""
+    said = {(m["split"], m["axis"], m["measure"]):
+            (m["samples"], m["percentiles"]) for m in told}
+    assert len(said) == len(told), what
+    want = {}
+    for key in held:
+        for (axis, kind), value in trial.measured[key].items():
+            for split in (keys[key], "all"):
+                want.setdefault((split, axis, kind), []).append(value)
+    assert set(said) == set(want), (what, set(said) ^ set(want))
+    for key, values in want.items():
+        count, percentiles = said[key]
+        assert count == len(values), (what, key, count)
+        check_percentiles(what + key, percentiles,
+                          np.array(values, "f8"), True)
+
+
 def check(millrace, dataset, held, trial):
     """All that inspect --stats says, against the arrays."""
     run(millrace, "verify", dataset.split("@")[0], "-q")
@@ -143,6 +174,7 @@ def check(millrace, dataset, held, trial):
                           "--samples"))
     keys = splits_of(told)
     assert set(keys) == set(held), (dataset, set(keys) ^ set(held))
+    check_measures((trial.name, dataset), told["measures"], keys, held, trial)
     for row in told["stats"]:
         what = (trial.name, dataset, row["split"], row["channel"])
         mine = [v[row["channel"]] for k, v in held.items()
@@ -193,6 +225,9 @@ def play(millrace, trial, rng, scratch):
     check(millrace, dataset, held, trial)
     run(millrace, "rollback", dataset + "@3", "-q")
     carried = check(millrace, dataset, left, trial)
+    if trial.nifti:
+        run(millrace, "compact", dataset, "-q")
+        check(millrace, dataset, left, trial)
     # All that is left, at once and on three threads: "all" must be the same.
     for key in left:
         shutil.copy(source / key, other / key)
