@@ -6,6 +6,8 @@
 #include <mri/error.h>
 #include <mri/log.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,9 +100,36 @@ unknown_verb(const char *name)
     return 2;
 }
 
+/*
+ * A standard stream that the caller closed leaves its number to the next file
+ * that is opened, and what is meant for people would be written into a
+ * dataset. What holds it fails as the closed one would.
+ */
+static void
+hold_standard_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+        }
+    }
+}
+
+static int
+run_verb(const char *name, int argc, char **argv)
+{
+    for (size_t i = 0; i < MRI_COUNT(verbs); i++) {
+        if (strcmp(name, verbs[i].name) == 0) {
+            return verbs[i].run(argc, argv);
+        }
+    }
+    return unknown_verb(name);
+}
+
 int
 main(int argc, char **argv)
 {
+    hold_standard_streams();
     set_log();
     if (!mri_cpu_env_ok()) {
         (void)fprintf(stderr,
@@ -113,6 +142,12 @@ main(int argc, char **argv)
     if (argc < 2) {
         usage(stderr);
         return 2;
+    }
+    if (argc == 3 && strcmp(argv[1], "help") == 0) {
+        static char flag[] = "--help";
+        char *as_flag[] = {argv[2], flag, NULL};
+
+        return run_verb(argv[2], 2, as_flag);
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
@@ -129,10 +164,5 @@ main(int argc, char **argv)
         }
         return fflush(stdout) == 0 ? 0 : 5;
     }
-    for (size_t i = 0; i < MRI_COUNT(verbs); i++) {
-        if (strcmp(argv[1], verbs[i].name) == 0) {
-            return verbs[i].run(argc - 1, argv + 1);
-        }
-    }
-    return unknown_verb(argv[1]);
+    return run_verb(argv[1], argc - 1, argv + 1);
 }

@@ -48,6 +48,19 @@ serve a.sock cells.mr
 serves "in place of a server that was killed"
 ends TERM 0
 
+# Closed streams: no file of ours takes their numbers.
+"$MILLRACE" serve cells.mr --listen "ipc://$scratch/a.sock" <&- >&- 2>&- &
+server=$!
+started="$started $server"
+address=ipc://$scratch/a.sock
+await 20 [ -S a.sock ] || fail "no server where all streams are closed"
+serves "with all streams closed"
+for stream in 0 1 2; do
+    [ "$(readlink "/proc/$server/fd/$stream")" = /dev/null ] ||
+        fail "$(readlink "/proc/$server/fd/$stream") is stream $stream"
+done
+ends TERM 0
+
 serve tcp cells.mr
 refused 1 "another process listens at '$address'" "$address"
 serves "over tcp"
