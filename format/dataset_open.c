@@ -4,20 +4,16 @@
 #include "histogram.h"
 #include "measure.h"
 
-#include "lease.h"
 #include "version.h"
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/file.h>
 #include <mri/hash.h>
 #include <mri/opt.h>
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* How often the latest generation may vanish before it is held: each time
  * another one has come. */
@@ -30,11 +26,17 @@ no_memory(mr_diag *diag)
 }
 
 static bool
-is_folder(const char *path)
+is_folder(const char *address)
 {
-    struct stat st;
+    mri_store s;
+    mri_root is = MRI_ROOT_NONE;
+    mr_err err = mri_store_open(&s, address, NULL);
 
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (err == MR_OK) {
+        err = mri_store_root(&s, &is, NULL);
+    }
+    mri_store_close(&s);
+    return err == MR_OK && is == MRI_ROOT_FOLDER;
 }
 
 /* "x.mr@42" is generation 42 of x.mr, unless a folder has that very name. */
@@ -62,10 +64,7 @@ not_a_dataset(const mri_store *store, mr_diag *diag)
     bool begun = false;
     mr_err err = mri_store_has(store, "journal", &begun, NULL);
 
-    if (!is_folder(store->root)) {
-        err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
-                       "this is a file, not a dataset folder");
-    } else if (err == MR_OK && begun) {
+    if (err == MR_OK && begun) {
         err = mri_fail(diag, MRI_E_UNFINISHED, MR_NOWHERE,
                        "the ingest into it is not finished");
     } else {
@@ -77,23 +76,34 @@ not_a_dataset(const mri_store *store, mr_diag *diag)
 }
 
 static mr_err
-find_generation(const mri_store *store, uint64_t *generation, mr_diag *diag)
+check_root(const mri_store *store, mr_diag *diag)
 {
-    const char *dir = store->root;
-    uint64_t latest, wanted = *generation;
-    struct stat st;
-    mr_err err;
+    mri_root is;
+    mr_err err = mri_store_root(store, &is, diag);
 
-    if (stat(dir, &st) != 0) {
-        err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
-                       strerror(errno));
-        mri_diag_in(diag, dir);
+    if (err != MR_OK || is == MRI_ROOT_FOLDER) {
         return err;
     }
-    if (!S_ISDIR(st.st_mode)) {
-        return not_a_dataset(store, diag);
+    if (is == MRI_ROOT_NONE) {
+        err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE,
+                       "cannot open: No such file or directory");
+    } else {
+        err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
+                       "this is a file, not a dataset folder");
     }
-    err = mri_generation_latest(store, &latest, diag);
+    mri_diag_in(diag, store->root);
+    return err;
+}
+
+static mr_err
+find_generation(const mri_store *store, uint64_t *generation, mr_diag *diag)
+{
+    uint64_t latest, wanted = *generation;
+    mr_err err = check_root(store, diag);
+
+    if (err == MR_OK) {
+        err = mri_generation_latest(store, &latest, diag);
+    }
     if (err != MR_OK) {
         return err;
     }
@@ -104,42 +114,34 @@ find_generation(const mri_store *store, uint64_t *generation, mr_diag *diag)
         err = mri_fail(diag, MRI_E_GENERATION, MR_NOWHERE,
                        "generation %llu does not exist; the latest is %llu",
                        (unsigned long long)wanted, (unsigned long long)latest);
-        mri_diag_in(diag, dir);
+        mri_diag_in(diag, store->root);
         return err;
     }
     *generation = wanted != 0 ? wanted : latest;
     return MR_OK;
 }
 
-/* Hold the generation, so that no writer takes its files away. */
-static mr_err
-hold(mr_dataset *ds, uint64_t generation, mr_diag *diag)
-{
-    char *path = mri_manifest_path(ds->dir, generation);
-    mr_err err =
-        path != NULL ? mri_lease_take(&ds->lease, path, diag) : no_memory(diag);
-
-    mri_free(path);
-    return err;
-}
-
-/* A generation that is named and gone stays gone; of those that are not named
- * the latest is meant, and that one may only just have come to be. */
+/* Hold the generation, so that no writer takes its files away. One that is
+ * named and gone stays gone; of those that are not named the latest is meant,
+ * and that one may only just have come to be. */
 static mr_err
 find_and_hold(mr_dataset *ds, uint64_t *generation, mr_diag *diag)
 {
     uint64_t wanted = *generation;
     int tries = wanted != 0 ? 1 : TRIES;
+    bool held = false;
     mr_err err = MR_OK;
 
-    for (int i = 0; err == MR_OK && ds->lease < 0 && i < tries; i++) {
+    for (int i = 0; err == MR_OK && !held && i < tries; i++) {
         *generation = wanted;
         err = find_generation(&ds->store, generation, diag);
         if (err == MR_OK) {
-            err = hold(ds, *generation, diag);
+            err =
+                mri_store_hold(&ds->hold, &ds->store,
+                               mri_manifest_name(*generation).at, &held, diag);
         }
     }
-    if (err == MR_OK && ds->lease < 0) {
+    if (err == MR_OK && !held) {
         err = mri_fail(diag, MRI_E_GENERATION, MR_NOWHERE,
                        "generation %llu is not kept any more: 'compact' has "
                        "removed it",
@@ -323,7 +325,6 @@ mr_dataset_open_with(mr_dataset **out, const char *path,
     }
     ds->use_map = !options->no_mmap;
     ds->index.file.fd = -1;
-    ds->lease = -1;
     pthread_mutex_init(&ds->lock, NULL);
     err = mri_generation_split(path, &dir, &generation, diag);
     if (err == MR_OK) {
@@ -376,7 +377,7 @@ mr_dataset_close(mr_dataset *ds)
     mri_free(ds->slots);
     mri_index_close(&ds->index);
     mri_manifest_free(ds->manifest);
-    mri_file_drop(&ds->lease);
+    mri_store_let_go(&ds->hold);
     pthread_mutex_destroy(&ds->lock);
     mri_store_close(&ds->store);
     mri_free(ds);

@@ -36,13 +36,8 @@ struct mr_dataset {
     mri_shard_slot *slots;  /* [manifest->n_shards] */
     pthread_mutex_t lock;   /* to open a shard once */
     mri_split_stats *stats; /* [manifest->n_statistics] */
-    int lease;              /* lease.h: the manifest, locked */
+    mri_hold hold;          /* the manifest, for as long as it is read */
 };
-
-/* "x.mr@42" is generation 42 of x.mr, unless a folder has that very name;
- * 0: none is named. owner  *dir: mri_free */
-MR_USE_RESULT mr_err mri_generation_split(const char *path, char **dir,
-                                          uint64_t *generation, mr_diag *diag);
 
 /* The shard and row of a rank. */
 MR_USE_RESULT mr_err mri_dataset_locate(const mr_dataset *ds, uint64_t rank,

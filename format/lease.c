@@ -2,7 +2,6 @@
 /* lease.c - who reads a generation holds it: a shared lock on its manifest. */
 #include "lease.h"
 
-#include <mri/alloc.h>
 #include <mri/error.h>
 #include <mri/file.h>
 
@@ -37,19 +36,16 @@ mri_lease_take(int *fd, const char *manifest, mr_diag *diag)
 }
 
 bool
-mri_lease_end(const mri_store *s, const char *manifest)
+mri_lease_end(const char *manifest)
 {
-    char *path = mri_store_path(s, manifest);
-    bool ended = false;
-    int fd = -1;
+    bool ended;
+    int fd;
 
-    if (path != NULL && mri_file_open(&fd, path, O_RDONLY, 0, NULL) == MR_OK) {
-        ended = flock(fd, LOCK_EX | LOCK_NB) == 0 &&
-                mri_store_remove(s, manifest, NULL) == MR_OK;
-        mri_file_drop(&fd);
-    } else if (path != NULL) {
-        ended = gone(path);
+    if (mri_file_open(&fd, manifest, O_RDONLY, 0, NULL) != MR_OK) {
+        return gone(manifest);
     }
-    mri_free(path);
+    ended = flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+            (mri_file_now()->unlink(manifest) == 0 || errno == ENOENT);
+    mri_file_drop(&fd);
     return ended;
 }

@@ -45,6 +45,13 @@ mri_object_open(mri_object *o, const char *path, bool use_map, mr_diag *diag)
 }
 
 mr_err
+mri_object_read(const mri_object *o, uint64_t at, size_t bytes, void *to,
+                mr_diag *diag)
+{
+    return mri_file_read(o->fd, o->path, to, bytes, at, diag);
+}
+
+mr_err
 mri_object_load(mri_object *o, mr_diag *diag)
 {
     mr_err err;
@@ -58,7 +65,7 @@ mri_object_load(mri_object *o, mr_diag *diag)
                         "no memory for a file of %llu bytes",
                         (unsigned long long)o->size);
     }
-    err = mri_file_read(o->fd, o->path, o->heap, (size_t)o->size, 0, diag);
+    err = mri_object_read(o, 0, (size_t)o->size, o->heap, diag);
     o->map = err == MR_OK ? o->heap : NULL;
     return err;
 }
@@ -110,7 +117,7 @@ mri_object_view(const mri_object *o, uint64_t at, uint64_t bytes,
         return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE,
                         "no memory for %llu bytes", (unsigned long long)bytes);
     }
-    err = mri_file_read(o->fd, o->path, room->data, (size_t)bytes, at, diag);
+    err = mri_object_read(o, at, (size_t)bytes, room->data, diag);
     if (err == MR_OK) {
         room->len = (size_t)bytes;
         *p = room->data;

@@ -4,7 +4,9 @@
  *
  * Shards and indexes are read through here, by ranges of bytes: in a mapping,
  * or by pread where mapping is not to be trusted. The calls are those that a
- * remote store can answer too; names, writing and listing are the store's.
+ * remote store can answer too: all that is local is in object.c and behind
+ * mri_store.open; path is what messages say. Names, writing and listing are
+ * the store's.
  */
 #ifndef MRI_OBJECT_H
 #define MRI_OBJECT_H
@@ -50,6 +52,10 @@ MR_USE_RESULT mr_err mri_object_holds(const mri_object *o, uint64_t at,
 MR_USE_RESULT mr_err mri_object_view(const mri_object *o, uint64_t at,
                                      uint64_t bytes, mri_bytes *room,
                                      const uint8_t **p, mr_diag *diag);
+
+/* The same into memory of one's own, and never from the mapping. */
+MR_USE_RESULT mr_err mri_object_read(const mri_object *o, uint64_t at,
+                                     size_t bytes, void *to, mr_diag *diag);
 
 /*
  * Asked after bytes of a mapping were used: were they the file's? A file that

@@ -177,22 +177,19 @@ static mr_err
 look_into(purge *p, const mri_shard_ref *ref, mr_diag *diag)
 {
     void *grown = mri_resize(p->seen, p->seen_count + 1, sizeof *p->seen);
-    char *path = mri_shard_path(p->ds->dir, ref->id);
     mri_shard *s = NULL;
     mr_err err;
 
-    p->seen = grown != NULL ? grown : p->seen;
-    if (grown == NULL || path == NULL) {
-        mri_free(path);
+    if (grown == NULL) {
         return no_memory(diag);
     }
+    p->seen = grown;
     memcpy(p->seen[p->seen_count++], ref->id, 16);
-    err = mri_shard_open(&s, path, ref, diag);
+    err = mri_shard_open_in(&s, &p->ds->store, ref, true, diag);
     if (err == MR_OK) {
         err = look_through(p, s, diag);
     }
     mri_shard_close(s);
-    mri_free(path);
     if (err != MR_OK && err != MR_ENOMEM) {
         mri_diag_clear(diag);
         err = MR_OK;

@@ -334,14 +334,9 @@ static mr_err
 schema_at(const relabel *l, uint32_t shard, mri_shard **s, mr_diag *diag)
 {
     mri_shard_ref ref;
-    char *path;
-    mr_err err;
 
     mri_dataset_shard_ref(l->w.now->manifest, shard, &ref);
-    path = mri_shard_path(l->w.now->dir, ref.id);
-    err = path != NULL ? mri_shard_open(s, path, &ref, diag) : no_memory(diag);
-    mri_free(path);
-    return err;
+    return mri_shard_open_in(s, &l->w.now->store, &ref, true, diag);
 }
 
 /* Samples of both can stand in one shard. */

@@ -85,7 +85,6 @@ open_body(work *w, uint32_t shard, mr_diag *diag)
 {
     const mr_dataset *ds = w->r->ds;
     mri_shard_ref ref;
-    char *path;
     mr_err err;
 
     w->seen = 0;
@@ -94,14 +93,13 @@ open_body(work *w, uint32_t shard, mr_diag *diag)
     }
     mri_body_close(&w->body);
     mri_dataset_shard_ref(ds->manifest, shard, &ref);
-    path = mri_shard_path(ds->dir, ref.id);
     w->shard = shard;
-    err = path != NULL ? mri_body_load(&w->body, path, diag) : no_memory(diag);
+    err =
+        mri_body_load(&w->body, &ds->store, mri_shard_name(ref.id).name, diag);
     if (err == MR_OK) {
         err = mri_body_scan(&w->body, &ref, ds->manifest->schema, diag);
     }
     w->rescue.all = (mri_inflation){.file_bytes = w->body.file.size};
-    mri_free(path);
     return err;
 }
 
@@ -254,13 +252,10 @@ open_schema(const work *w, uint32_t first, mri_shard **s, mri_schema *schema,
             mr_diag *diag)
 {
     mri_shard_ref ref;
-    char *path;
     mr_err err;
 
     mri_dataset_shard_ref(w->r->ds->manifest, first, &ref);
-    path = mri_shard_path(w->r->ds->dir, ref.id);
-    err = path != NULL ? mri_shard_open(s, path, &ref, diag) : no_memory(diag);
-    mri_free(path);
+    err = mri_shard_open_in(s, &w->r->ds->store, &ref, true, diag);
     if (err == MR_OK && !mri_schema_of_pb(schema, (*s)->schema)) {
         mri_shard_close(*s);
         err = no_memory(diag);

@@ -346,7 +346,7 @@ take_shard(run *r, uint32_t i, mr_diag *diag)
     r->at = i;
     r->told = 0;
     r->found_count = 0;
-    err = mri_body_load(&r->body, shard->path, &why);
+    err = mri_body_load(&r->body, &r->source.store, shard->name, &why);
     if (err == MR_EIO && r->source.folder) {
         tell_shard_gone(r, &why);
         err = MR_OK;

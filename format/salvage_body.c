@@ -11,7 +11,7 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/file.h>
+#include <mri/store.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,14 +35,13 @@ no_memory(mr_diag *diag)
 static void
 read_piece(mri_body *b, uint8_t *to, uint64_t at, size_t bytes)
 {
-    if (mri_file_read(b->file.fd, b->file.path, to, bytes, at, NULL) == MR_OK) {
+    if (mri_object_read(&b->file, at, bytes, to, NULL) == MR_OK) {
         return;
     }
     for (size_t done = 0; done < bytes; done += SECTOR) {
         size_t n = bytes - done < SECTOR ? bytes - done : SECTOR;
 
-        if (mri_file_read(b->file.fd, b->file.path, to + done, n, at + done,
-                          NULL) != MR_OK) {
+        if (mri_object_read(&b->file, at + done, n, to + done, NULL) != MR_OK) {
             memset(to + done, 0, n);
             b->unread += n;
         }
@@ -63,28 +62,29 @@ probe(mri_body *b, bool *sound, mr_diag *diag)
     for (uint64_t at = 0; *sound && at < b->file.size; at += PIECE) {
         uint64_t left = b->file.size - at;
 
-        *sound = mri_file_read(b->file.fd, b->file.path, room,
-                               left < PIECE ? (size_t)left : PIECE, at,
-                               NULL) == MR_OK;
+        *sound =
+            mri_object_read(&b->file, at, left < PIECE ? (size_t)left : PIECE,
+                            room, NULL) == MR_OK;
     }
     mri_free(room);
     return MR_OK;
 }
 
 mr_err
-mri_body_load(mri_body *b, const char *path, mr_diag *diag)
+mri_body_load(mri_body *b, const mri_store *store, const char *name,
+              mr_diag *diag)
 {
     bool sound = false;
     mr_err err;
 
     *b = (mri_body){.file = {.fd = -1}};
-    err = mri_object_open(&b->file, path, false, diag);
+    err = mri_store_object(store, name, false, &b->file, diag);
     if (err == MR_OK) {
         err = probe(b, &sound, diag);
     }
     if (err == MR_OK && sound) {
         mri_object_close(&b->file);
-        err = mri_object_open(&b->file, path, true, diag);
+        err = mri_store_object(store, name, true, &b->file, diag);
     }
     if (err != MR_OK || b->file.map != NULL) {
         return err;

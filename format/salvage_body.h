@@ -36,8 +36,8 @@ typedef struct mri_body {
  * Bring a file into memory. What the disk refuses to read becomes zeros.
  * errors  MR_EIO (it cannot be opened), MR_ENOMEM
  */
-MR_USE_RESULT mr_err mri_body_load(mri_body *b, const char *path,
-                                   mr_diag *diag);
+MR_USE_RESULT mr_err mri_body_load(mri_body *b, const mri_store *store,
+                                   const char *name, mr_diag *diag);
 /*
  * Find its frames, foot and schema. `expect` is what a manifest says of it,
  * `schema` what a manifest says of all; both may be NULL.

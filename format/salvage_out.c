@@ -4,13 +4,9 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/file.h>
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-
-enum { DEPTH = 512 }; /* of folders above the output that are looked at */
 
 static mr_err
 no_memory(mr_diag *diag)
@@ -18,45 +14,17 @@ no_memory(mr_diag *diag)
     return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
 }
 
-static bool
-same(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-/* Is `dir`, or a folder above it, `source`? */
-static mr_err
-lies_in(bool *inside, const char *dir, const char *source, mr_diag *diag)
-{
-    char *at = mri_path_dir(dir);
-    struct stat want, now, before = {0};
-    mr_err err = at != NULL ? MR_OK : no_memory(diag);
-    bool go = stat(source, &want) == 0;
-
-    *inside = false;
-    for (unsigned i = 0; err == MR_OK && go && i < DEPTH; i++) {
-        char *up;
-
-        if (stat(at, &now) != 0 || same(&now, &before)) {
-            break; /* nothing there, or the root */
-        }
-        *inside = *inside || same(&now, &want);
-        before = now;
-        up = mri_path_join(at, "..");
-        err = up != NULL ? MR_OK : no_memory(diag);
-        mri_free(at);
-        at = up;
-    }
-    mri_free(at);
-    return err;
-}
-
 static mr_err
 make_folder(mri_salvage_out *out, const char *source, mr_diag *diag)
 {
-    bool inside;
-    mr_err err = lies_in(&inside, out->store.root, source, diag);
+    bool inside = false;
+    mri_store from;
+    mr_err err = mri_store_open(&from, source, diag);
 
+    if (err == MR_OK) {
+        err = mri_store_lies_in(&out->store, &from, &inside, diag);
+    }
+    mri_store_close(&from);
     if (err != MR_OK) {
         return err;
     }

@@ -4,13 +4,10 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/file.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static mr_err
 no_memory(mr_diag *diag)
@@ -18,43 +15,57 @@ no_memory(mr_diag *diag)
     return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
 }
 
-/* Takes the path. */
+/* 0 if it cannot be opened, which is told when it is to be read. */
+static uint64_t
+size_of(const mri_store *store, const char *name)
+{
+    mri_object o = {.fd = -1};
+    uint64_t size = 0;
+
+    if (mri_store_object(store, name, false, &o, NULL) == MR_OK) {
+        size = o.size;
+        mri_object_close(&o);
+    }
+    return size;
+}
+
 static mr_err
-add_shard(mri_salvage_source *s, char *path, const mri_shard_ref *ref,
+add_shard(mri_salvage_source *s, const char *name, const mri_shard_ref *ref,
           mr_diag *diag)
 {
+    mri_salvage_shard one = {.name = mri_strdup(name),
+                             .path = mri_store_path(&s->store, name)};
     mri_salvage_shard *grown =
-        path != NULL ? mri_resize(s->shards, s->count + 1, sizeof *grown)
-                     : NULL;
-    struct stat st;
+        one.name != NULL && one.path != NULL
+            ? mri_resize(s->shards, s->count + 1, sizeof *grown)
+            : NULL;
 
     if (grown == NULL) {
-        mri_free(path);
+        mri_free(one.name);
+        mri_free(one.path);
         return no_memory(diag);
     }
-    s->shards = grown;
-    grown[s->count] = (mri_salvage_shard){.path = path};
     if (ref != NULL) {
-        grown[s->count].has_ref = true;
-        grown[s->count].ref = *ref;
+        one.has_ref = true;
+        one.ref = *ref;
     }
-    s->count++;
-    s->bytes += stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    s->shards = grown;
+    grown[s->count++] = one;
+    s->bytes += size_of(&s->store, name);
     return MR_OK;
 }
 
 static bool
-listed(const mri_salvage_source *s, const char *path)
+listed(const mri_salvage_source *s, const char *name)
 {
     for (size_t i = 0; i < s->count; i++) {
-        if (strcmp(s->shards[i].path, path) == 0) {
+        if (strcmp(s->shards[i].name, name) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* The newest manifest that can be read. */
 /* The one that was named; it must be there, but need not be intact. */
 static mr_err
 check_named(const mri_salvage_source *s, uint64_t generation, mr_diag *diag)
@@ -108,8 +119,8 @@ find_manifest(mri_salvage_source *s, uint64_t named, mr_diag *diag)
 static int
 by_name(const void *a, const void *b)
 {
-    return strcmp(((const mri_salvage_shard *)a)->path,
-                  ((const mri_salvage_shard *)b)->path);
+    return strcmp(((const mri_salvage_shard *)a)->name,
+                  ((const mri_salvage_shard *)b)->name);
 }
 
 /* Of shards/ab: every NAME.mrs that is not listed yet. */
@@ -124,19 +135,21 @@ walk_folder(void *user, const char *last, mr_diag *diag)
     const walk *w = user;
     mri_salvage_source *s = w->source;
     size_t n = strlen(last);
-    char *folder, *path;
+    char *name;
+    mr_err err = MR_OK;
 
     if (last[0] == '.' || n <= 4 || strcmp(last + n - 4, ".mrs") != 0) {
         return MR_OK;
     }
-    folder = mri_store_path(&s->store, w->folder);
-    path = folder != NULL ? mri_path_join(folder, last) : NULL;
-    mri_free(folder);
-    if (path != NULL && listed(s, path)) {
-        mri_free(path);
-        return MR_OK;
+    name = mri_path_join(w->folder, last);
+    if (name == NULL) {
+        return no_memory(diag);
     }
-    return add_shard(s, path, NULL, diag);
+    if (!listed(s, name)) {
+        err = add_shard(s, name, NULL, diag);
+    }
+    mri_free(name);
+    return err;
 }
 
 /* A folder that cannot be read holds nothing that could be saved. */
@@ -165,7 +178,7 @@ list_shards(mri_salvage_source *s, mr_diag *diag)
         mri_shard_ref ref;
 
         mri_dataset_shard_ref(s->manifest, i, &ref);
-        err = add_shard(s, mri_shard_path(s->store.root, ref.id), &ref, diag);
+        err = add_shard(s, mri_shard_name(ref.id).name, &ref, diag);
     }
     named = s->count;
     if (err == MR_OK && (s->manifest == NULL || s->older)) {
@@ -280,69 +293,86 @@ list_withdrawn(mri_salvage_source *s, mr_diag *diag)
 }
 
 static mr_err
-open_folder(mri_salvage_source *s, const char *dir, uint64_t named,
-            mr_diag *diag)
+open_folder(mri_salvage_source *s, uint64_t named, mr_diag *diag)
 {
-    mr_err err = mri_store_open(&s->store, dir, diag);
+    mr_err err = find_manifest(s, named, diag);
 
     s->folder = true;
-    if (err == MR_OK) {
-        err = find_manifest(s, named, diag);
-    }
     if (err == MR_OK) {
         err = list_shards(s, diag);
     }
     if (err == MR_OK && s->count == 0) {
         err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
                        "no dataset: there is no shard in it");
-        mri_diag_in(diag, dir);
+        mri_diag_in(diag, s->store.root);
     }
     if (err == MR_OK && s->manifest != NULL) {
         err = list_withdrawn(s, diag);
     }
     if (err == MR_OK && s->manifest != NULL && !s->older) {
-        err = find_index(s, dir, diag);
+        err = find_index(s, s->store.root, diag);
     }
     return err;
 }
 
 static mr_err
-open_there(mri_salvage_source *s, const char *path, uint64_t named,
-           mr_diag *diag)
+open_lone(mri_salvage_source *s, const char *address, mr_diag *diag)
 {
-    struct stat st;
+    const char *name;
     mr_err err;
 
-    if (stat(path, &st) != 0) {
-        err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "cannot open: %s",
-                       strerror(errno));
-    } else if (S_ISDIR(st.st_mode)) {
-        return open_folder(s, path, named, diag);
-    } else if (S_ISREG(st.st_mode)) {
-        return add_shard(s, mri_strdup(path), NULL, diag);
-    } else {
-        err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
-                       "this is neither a file nor a folder");
+    mri_store_close(&s->store);
+    err = mri_store_open_at(&s->store, &name, address, diag);
+    return err == MR_OK ? add_shard(s, name, NULL, diag) : err;
+}
+
+/* What is at that address; MRI_ROOT_NONE, and no error, if nothing is. */
+static mr_err
+open_there(mri_salvage_source *s, const char *address, uint64_t named,
+           mri_root *is, mr_diag *diag)
+{
+    mr_err err;
+
+    mri_store_close(&s->store);
+    err = mri_store_open(&s->store, address, diag);
+    if (err == MR_OK) {
+        err = mri_store_root(&s->store, is, diag);
     }
-    mri_diag_in(diag, path);
+    if (err != MR_OK || *is == MRI_ROOT_NONE) {
+        return err;
+    }
+    if (*is == MRI_ROOT_FOLDER) {
+        return open_folder(s, named, diag);
+    }
+    if (*is == MRI_ROOT_OBJECT) {
+        return open_lone(s, address, diag);
+    }
+    err = mri_fail(diag, MRI_E_NOT_DATASET, MR_NOWHERE,
+                   "this is neither a file nor a folder");
+    mri_diag_in(diag, address);
     return err;
 }
 
 mr_err
 mri_salvage_source_open(mri_salvage_source *s, const char *path, mr_diag *diag)
 {
-    struct stat st;
     uint64_t named = 0;
     char *dir = NULL;
+    mri_root is = MRI_ROOT_NONE;
     mr_err err;
 
     *s = (mri_salvage_source){0};
-    if (stat(path, &st) == 0) { /* a shard may have any name */
-        return open_there(s, path, 0, diag);
+    err = open_there(s, path, 0, &is, diag); /* a shard may have any name */
+    if (err == MR_OK && is == MRI_ROOT_NONE) {
+        err = mri_generation_split(path, &dir, &named, diag);
     }
-    err = mri_generation_split(path, &dir, &named, diag);
-    if (err == MR_OK) {
-        err = open_there(s, dir, named, diag);
+    if (err == MR_OK && is == MRI_ROOT_NONE) {
+        err = open_there(s, dir, named, &is, diag);
+    }
+    if (err == MR_OK && is == MRI_ROOT_NONE) {
+        err = mri_fail(diag, MRI_E_OPEN, MR_NOWHERE,
+                       "cannot open: No such file or directory");
+        mri_diag_in(diag, dir);
     }
     mri_free(dir);
     return err;
@@ -352,6 +382,7 @@ void
 mri_salvage_source_close(mri_salvage_source *s)
 {
     for (size_t i = 0; i < s->count; i++) {
+        mri_free(s->shards[i].name);
         mri_free(s->shards[i].path);
     }
     mri_free(s->shards);

@@ -19,13 +19,14 @@ typedef struct mri_live {
 } mri_live;
 
 typedef struct mri_salvage_shard {
-    char *path;
+    char *name;   /* in the store */
+    char *path;   /* for messages */
     bool has_ref; /* a manifest names it */
     mri_shard_ref ref;
 } mri_salvage_shard;
 
 typedef struct mri_salvage_source {
-    mri_store store; /* of a folder */
+    mri_store store; /* the dataset, or the folder of a lone shard */
     mri_salvage_shard *shards;
     size_t count;
     uint64_t bytes; /* of all, as far as known */

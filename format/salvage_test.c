@@ -340,24 +340,28 @@ static void
 what_the_disk_refuses_to_read_is_a_hole(void **state)
 {
     char *path = shard_path(0);
+    const char *name;
+    mri_store store;
     mri_body b;
     mr_diag d = {0};
 
     (void)state;
+    assert_ok(mri_store_open_at(&store, &name, path, &d), &d);
     faulty_arm(FAULTY_READ, 0, EIO, false); /* once: the second try is good */
-    assert_ok(mri_body_load(&b, path, &d), &d);
+    assert_ok(mri_body_load(&b, &store, name, &d), &d);
     (void)faulty_disarm();
     assert_non_null(b.heap);
     assert_int_equal(b.unread, 0);
     assert_memory_equal(b.heap, images[0].bytes.data, b.file.size);
     mri_body_close(&b);
     faulty_arm(FAULTY_READ, 0, EIO, true);
-    assert_ok(mri_body_load(&b, path, &d), &d);
+    assert_ok(mri_body_load(&b, &store, name, &d), &d);
     (void)faulty_disarm();
     assert_int_equal(b.unread, b.file.size);
     assert_ok(mri_body_scan(&b, NULL, NULL, &d), &d);
     assert_int_equal(b.frames, 0);
     mri_body_close(&b);
+    mri_store_close(&store);
     mri_free(path);
 }
 

@@ -188,9 +188,15 @@ mr_err
 mri_shard_open_with(mri_shard **out, const char *path,
                     const mri_shard_ref *expect, bool use_map, mr_diag *diag)
 {
-    mri_object file;
-    mr_err err = mri_object_open(&file, path, use_map, diag);
+    mri_object file = {0};
+    mri_store store;
+    const char *name;
+    mr_err err = mri_store_open_at(&store, &name, path, diag);
 
+    if (err == MR_OK) {
+        err = mri_store_object(&store, name, use_map, &file, diag);
+    }
+    mri_store_close(&store);
     *out = NULL;
     return err == MR_OK ? open_object(out, &file, expect, diag) : err;
 }

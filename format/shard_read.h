@@ -105,12 +105,7 @@ MR_USE_RESULT mr_err mri_shard_meta_pb(const mri_shard *s,
                                        const mri_sample_row *sample,
                                        Mri__PbMeta **out, mr_diag *diag);
 
-/* The shard of a dataset that its manifest names.
- * use_map false: read by pread, for file systems where mapping lies. */
-MR_USE_RESULT mr_err mri_shard_open_in(mri_shard **out, const mri_store *store,
-                                       const mri_shard_ref *ref, bool use_map,
-                                       mr_diag *diag);
-/* The same of a file that a user names. */
+/* mri_shard_open_in, of a file that a user names. */
 MR_USE_RESULT mr_err mri_shard_open_with(mri_shard **out, const char *path,
                                          const mri_shard_ref *expect,
                                          bool use_map, mr_diag *diag);

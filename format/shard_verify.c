@@ -474,8 +474,14 @@ mri_shard_verify(const char *path, const mri_shard_ref *expect,
                  mr_diag *diag)
 {
     verifier v = {.tell = tell, .user = user, .out = out};
-    mr_err err = mri_object_open(&v.file, path, true, diag);
+    mri_store store;
+    const char *name;
+    mr_err err = mri_store_open_at(&store, &name, path, diag);
 
+    if (err == MR_OK) {
+        err = mri_store_object(&store, name, true, &v.file, diag);
+    }
+    mri_store_close(&store);
     *out = (mri_verified){0};
     return err == MR_OK ? verify_open(&v, NULL, expect, diag) : err;
 }

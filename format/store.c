@@ -21,10 +21,39 @@ mri_store_close(mri_store *s)
     *s = (mri_store){0};
 }
 
+mr_err
+mri_store_open_at(mri_store *s, const char **name, const char *address,
+                  mr_diag *diag)
+{
+    char *folder;
+
+    *name = mri_path_name(address);
+    folder = *name == address ? mri_strdup("") : mri_path_dir(address);
+    *s = (mri_store){&mri_store_local, folder};
+    return folder != NULL
+               ? MR_OK
+               : mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
+}
+
 char *
 mri_store_path(const mri_store *s, const char *name)
 {
     return name[0] != '\0' ? mri_path_join(s->root, name) : mri_strdup(s->root);
+}
+
+mr_err
+mri_store_root(const mri_store *s, mri_root *is, mr_diag *diag)
+{
+    return s->ops->root(s, is, diag);
+}
+
+mr_err
+mri_store_lies_in(const mri_store *s, const mri_store *other, bool *inside,
+                  mr_diag *diag)
+{
+    *inside = false;
+    return s->ops == other->ops ? s->ops->lies_in(s, other, inside, diag)
+                                : MR_OK;
 }
 
 mr_err
@@ -81,6 +110,29 @@ mri_store_list(const mri_store *s, const char *folder, mri_store_each *fn,
 }
 
 mr_err
+mri_store_hold(mri_hold *hold, const mri_store *s, const char *name, bool *held,
+               mr_diag *diag)
+{
+    mr_err err;
+
+    *hold = (mri_hold){.store = s, .fd = -1};
+    err = s->ops->hold(hold, name, held, diag);
+    if (err != MR_OK || !*held) {
+        *hold = (mri_hold){.fd = -1};
+    }
+    return err;
+}
+
+void
+mri_store_let_go(mri_hold *hold)
+{
+    if (hold->store != NULL) {
+        hold->store->ops->let_go(hold);
+    }
+    *hold = (mri_hold){.fd = -1};
+}
+
+mr_err
 mri_store_put(const mri_store *s, const char *name, const mri_bytes *content,
               mri_put_how how, mr_diag *diag)
 {
@@ -132,10 +184,13 @@ mri_upload_cancel(mri_upload *u)
     *u = (mri_upload){.file = {.fd = -1}};
 }
 
-bool
-mri_store_share(const mri_store *s, const mri_store *from, const char *name)
+mr_err
+mri_store_share(const mri_store *s, const mri_store *from, const char *name,
+                bool *shared, mr_diag *diag)
 {
-    return s->ops == from->ops && s->ops->share(s, from, name);
+    *shared = false;
+    return s->ops == from->ops ? s->ops->share(s, from, name, shared, diag)
+                               : MR_OK;
 }
 
 mr_err
@@ -177,6 +232,12 @@ mr_err
 mri_store_remove(const mri_store *s, const char *name, mr_diag *diag)
 {
     return s->ops->remove(s, name, diag);
+}
+
+bool
+mri_store_end(const mri_store *s, const char *name)
+{
+    return s->ops->end(s, name);
 }
 
 void

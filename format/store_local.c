@@ -7,6 +7,7 @@
  * link shows the old state or the new. So a name is given only to what is
  * synced, and every folder on the way to it is synced before.
  */
+#include "lease.h"
 #include "object.h"
 
 #include <mri/alloc.h>
@@ -26,6 +27,8 @@
 /* How often the folder of the lock may vanish under our hands: whoever was
  * done removed it between our making it and opening the lock. */
 #define TRIES 8
+
+enum { DEPTH = 512 }; /* of folders above one that are looked at */
 
 static mr_err
 fail_os(mr_diag *diag, mri_code code, const char *path, const char *what)
@@ -76,6 +79,55 @@ cut_last(char *path)
 }
 
 /* ---- the root ---- */
+
+static mr_err
+local_root(const mri_store *s, mri_root *is, mr_diag *diag)
+{
+    struct stat st;
+
+    *is = MRI_ROOT_NONE;
+    if (stat(s->root, &st) == 0) {
+        *is = S_ISDIR(st.st_mode)   ? MRI_ROOT_FOLDER
+              : S_ISREG(st.st_mode) ? MRI_ROOT_OBJECT
+                                    : MRI_ROOT_OTHER;
+        return MR_OK;
+    }
+    return errno == ENOENT || errno == ENOTDIR
+               ? MR_OK
+               : fail_os(diag, MRI_E_OPEN, s->root, "cannot open");
+}
+
+static bool
+same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The other one is among the folders above, whatever they are called. */
+static mr_err
+local_lies_in(const mri_store *s, const mri_store *other, bool *inside,
+              mr_diag *diag)
+{
+    struct stat want, now, before = {0};
+    place at;
+    mr_err err = find(&at, s, "", diag);
+    bool go = err == MR_OK && stat(other->root, &want) == 0;
+
+    *inside = false;
+    cut_last(at.path);
+    for (unsigned i = 0; go && i < DEPTH; i++) {
+        size_t n = strlen(at.path);
+
+        if (stat(at.path, &now) != 0 || same(&now, &before) ||
+            n + 4 > sizeof at.path) {
+            break; /* nothing there, or the root of all */
+        }
+        *inside = *inside || same(&now, &want);
+        before = now;
+        memcpy(at.path + n, "/..", 4);
+    }
+    return err;
+}
 
 /* A folder above that may be written but not read cannot be synced: there the
  * name of the root is as safe as the file system makes it. */
@@ -265,6 +317,25 @@ local_list(const mri_store *s, const char *folder, mri_store_each *fn,
     return err;
 }
 
+static mr_err
+local_hold(mri_hold *hold, const char *name, bool *held, mr_diag *diag)
+{
+    place at;
+    mr_err err = find(&at, hold->store, name, diag);
+
+    if (err == MR_OK) {
+        err = mri_lease_take(&hold->fd, at.path, diag);
+    }
+    *held = err == MR_OK && hold->fd >= 0;
+    return err;
+}
+
+static void
+local_let_go(mri_hold *hold)
+{
+    mri_file_drop(&hold->fd);
+}
+
 /* ---- writing ---- */
 
 /* All that is unfinished lies in the root, where sweep finds it. */
@@ -327,21 +398,42 @@ local_cancel(mri_upload *u)
     mri_put_release(&u->file);
 }
 
+/* Why a file that can be read may get no second name here: another file
+ * system, one without hard links, one that counts no further, or one that
+ * allows them to owners only. */
+static bool
+cannot_link(int error)
+{
+    return error == EXDEV || error == EPERM || error == EMLINK ||
+           error == EACCES || error == ENOSYS || error == EOPNOTSUPP;
+}
+
 /* One more name for the file. Objects do not change, and one that is there has
  * its own name since it was whole. */
-static bool
-local_share(const mri_store *s, const mri_store *from, const char *name)
+static mr_err
+local_share(const mri_store *s, const mri_store *from, const char *name,
+            bool *shared, mr_diag *diag)
 {
     place there, here;
+    mr_err err = find(&there, from, name, diag);
 
-    if (find(&there, from, name, NULL) != MR_OK ||
-        make_folders(s, name, NULL) != MR_OK ||
-        find(&here, s, name, NULL) != MR_OK ||
-        (mri_file_now()->link(there.path, here.path) != 0 && errno != EEXIST)) {
-        return false;
+    if (err == MR_OK) {
+        err = find(&here, s, name, diag);
     }
+    if (err == MR_OK) {
+        err = make_folders(s, name, diag);
+    }
+    if (err != MR_OK) {
+        return err;
+    }
+    if (mri_file_now()->link(there.path, here.path) != 0 && errno != EEXIST) {
+        return cannot_link(errno) ? MR_OK
+                                  : fail_os(diag, MRI_E_WRITE, here.path,
+                                            "cannot link into place");
+    }
+    *shared = true;
     cut_last(here.path);
-    return mri_dir_sync(here.path, NULL) == MR_OK;
+    return mri_dir_sync(here.path, diag);
 }
 
 static mr_err
@@ -401,6 +493,14 @@ local_remove(const mri_store *s, const char *name, mr_diag *diag)
     return err;
 }
 
+static bool
+local_end(const mri_store *s, const char *name)
+{
+    place at;
+
+    return find(&at, s, name, NULL) == MR_OK && mri_lease_end(at.path);
+}
+
 static mr_err
 local_sync(const mri_store *s, const char *folder, mr_diag *diag)
 {
@@ -417,6 +517,8 @@ local_sweep(const mri_store *s)
 }
 
 const mri_store_ops mri_store_local = {
+    .root = local_root,
+    .lies_in = local_lies_in,
     .make = local_make,
     .unmake = local_unmake,
     .lock = local_lock,
@@ -430,6 +532,9 @@ const mri_store_ops mri_store_local = {
     .commit = local_commit,
     .cancel = local_cancel,
     .share = local_share,
+    .hold = local_hold,
+    .let_go = local_let_go,
+    .end = local_end,
     .log_open = local_log_open,
     .log_add = local_log_add,
     .log_close = local_log_close,

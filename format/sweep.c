@@ -8,7 +8,6 @@
  * A manifest goes first and its shards last, and in between the folder is
  * brought to the disk: a power cut leaves no manifest whose shards are gone.
  */
-#include "lease.h"
 #include "manifest.h"
 
 #include <mri/alloc.h>
@@ -106,7 +105,7 @@ keep_generation(sweep *s, uint64_t generation, mr_diag *diag)
 static mr_err
 remove_generation(sweep *s, uint64_t generation, mr_diag *diag)
 {
-    bool ended = mri_lease_end(&s->store, mri_manifest_name(generation).at);
+    bool ended = mri_store_end(&s->store, mri_manifest_name(generation).at);
 
     s->out->generations += ended;
     s->out->held += !ended;

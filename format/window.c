@@ -47,6 +47,6 @@ mri_window_read(mri_window *w, uint64_t off, uint64_t bytes, mr_diag *diag)
 {
     return mri_window_whole(w)
                ? MR_OK
-               : mri_file_read(w->o->fd, w->o->path, w->own + off,
-                               (size_t)bytes, w->at + off, diag);
+               : mri_object_read(w->o, w->at + off, (size_t)bytes, w->own + off,
+                                 diag);
 }

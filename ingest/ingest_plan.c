@@ -13,10 +13,10 @@
 #include <mri/clock.h>
 #include <mri/dataset.h>
 #include <mri/error.h>
+#include <mri/store.h>
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define TRIES 8
 
@@ -30,12 +30,20 @@ static mr_err
 open_existing(const char *output, mr_dataset **ds, mr_diag *diag)
 {
     uint64_t generation = 0;
-    struct stat st;
+    mri_root is = MRI_ROOT_NONE;
+    mri_store store;
     mr_err err = MR_OK;
 
     *ds = NULL;
-    if (output == NULL || stat(output, &st) != 0) {
-        return MR_OK;
+    if (output != NULL) {
+        err = mri_store_open(&store, output, diag);
+        if (err == MR_OK) {
+            err = mri_store_root(&store, &is, diag);
+        }
+        mri_store_close(&store);
+    }
+    if (err != MR_OK || is == MRI_ROOT_NONE) {
+        return err;
     }
     err = mri_generation_of(output, &generation, diag);
     return err == MR_OK && generation != 0 ? mr_dataset_open(ds, output, diag)

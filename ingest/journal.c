@@ -61,12 +61,10 @@ parse_line(mri_shard_ref *ref, const char *json)
 static bool
 shard_is_there(const mri_store *store, const mri_shard_ref *ref)
 {
-    char *path = mri_shard_path(store->root, ref->id);
-    mri_shard *s = NULL;
-    bool there = path != NULL && mri_shard_open(&s, path, ref, NULL) == MR_OK;
+    mri_shard *s;
+    bool there = mri_shard_open_in(&s, store, ref, true, NULL) == MR_OK;
 
     mri_shard_close(s);
-    mri_free(path);
     return there;
 }
 

@@ -13,17 +13,12 @@
 
 #include <mri/alloc.h>
 #include <mri/error.h>
-#include <mri/file.h>
 #include <mri/hash.h>
 #include <mri/store.h>
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#define PIECE ((size_t)1 << 20) /* of a shard that is copied */
 
 /* A sample of one of the datasets; 0 is the output itself. */
 typedef struct entry {
@@ -502,89 +497,40 @@ gather(merge *m, mr_diag *diag)
 
 /* ---- the files ---- */
 
-static mr_err
-copy_shard(merge *m, const char *from, const char *name, mr_diag *diag)
+/* Which source has it; 0: none. */
+static size_t
+source_of(const merge *m, const mri_shard_ref *ref)
 {
-    mri_upload u = {0};
-    mri_bytes room = {0};
-    uint64_t size = 0;
-    int fd = -1;
-    mr_err err = mri_file_open(&fd, from, O_RDONLY, 0, diag);
+    for (size_t i = 1; i < m->count; i++) {
+        mri_dataset_facts facts;
 
-    if (err == MR_OK) {
-        err = mri_file_size(fd, from, &size, diag);
-    }
-    if (err == MR_OK && !mri_bytes_zero(&room, PIECE)) {
-        err = no_memory(diag);
-    }
-    if (err == MR_OK) {
-        err = mri_upload_begin(&u, &m->folder.store, "shard", diag);
-    }
-    for (uint64_t at = 0; err == MR_OK && at < size;) {
-        size_t n = size - at < PIECE ? (size_t)(size - at) : PIECE;
+        mri_dataset_facts_of(m->sets[i], &facts);
+        for (uint32_t k = 0; k < facts.shards; k++) {
+            mri_shard_ref there;
 
-        err = mri_file_read(fd, from, room.data, n, at, diag);
-        if (err == MR_OK) {
-            err = mri_upload_add(&u, room.data, n, diag);
+            mri_dataset_shard(m->sets[i], k, &there);
+            if (memcmp(there.id, ref->id, sizeof ref->id) == 0) {
+                return i;
+            }
         }
-        at += n;
     }
-    if (err == MR_OK) {
-        err = mri_upload_commit(&u, name, MRI_PUT_REPLACE, diag);
-    }
-    mri_upload_cancel(&u);
-    mri_bytes_release(&room);
-    mri_file_drop(&fd);
-    return err;
-}
-
-/* False: it must be copied. */
-static bool
-link_shard(merge *m, const char *dir, const char *name)
-{
-    mri_store from;
-    bool ok = mri_store_open(&from, dir, NULL) == MR_OK &&
-              mri_store_share(&m->folder.store, &from, name);
-
-    mri_store_close(&from);
-    return ok;
+    return 0;
 }
 
 static mr_err
 bring_shard(merge *m, const mri_shard_ref *ref, mr_diag *diag)
 {
-    mr_err err = mri_fail(diag, MRI_E_SHARD_GONE, MR_NOWHERE,
-                          "no source has the shard any more");
+    size_t i = source_of(m, ref); /* it was found there before */
+    mri_dataset_facts facts;
+    mri_store from;
+    mr_err err;
 
-    for (size_t i = 1; err != MR_OK && i < m->count; i++) {
-        mri_dataset_facts facts;
-        mri_shard_ref there;
-
-        mri_dataset_facts_of(m->sets[i], &facts);
-        for (uint32_t k = 0; err != MR_OK && k < facts.shards; k++) {
-            char *from, *name;
-
-            mri_dataset_shard(m->sets[i], k, &there);
-            if (memcmp(there.id, ref->id, 16) != 0) {
-                continue;
-            }
-            from = mri_shard_path(facts.dir, ref->id);
-            name = mri_shard_path("", ref->id);
-            mri_diag_clear(diag);
-            if (from == NULL || name == NULL) {
-                err = no_memory(diag);
-            } else if (link_shard(m, facts.dir, name)) {
-                err = MR_OK;
-            } else {
-                err = copy_shard(m, from, name, diag);
-            }
-            mri_free(from);
-            mri_free(name);
-            if (err != MR_OK) {
-                return err;
-            }
-        }
+    mri_dataset_facts_of(m->sets[i], &facts);
+    err = mri_store_open(&from, facts.dir, diag);
+    if (err == MR_OK) {
+        err = mri_shard_bring(&m->folder.store, &from, ref, diag);
     }
+    mri_store_close(&from);
     return err;
 }
 

@@ -23,6 +23,10 @@ MR_USE_RESULT mr_err mri_dataset_find_key(const mr_dataset *ds, const char *key,
 /* XXH3-64 of the sample's key: from its row, without its meta frame. */
 MR_USE_RESULT mr_err mri_dataset_key_hash(const mr_dataset *ds, uint64_t rank,
                                           uint64_t *hash, mr_diag *diag);
+/* "x.mr@42" is generation 42 of x.mr, unless a folder has that very name;
+ * 0: none is named. owner  *dir: mri_free */
+MR_USE_RESULT mr_err mri_generation_split(const char *path, char **dir,
+                                          uint64_t *generation, mr_diag *diag);
 /* The generation in force in a folder; 0 if it has none. */
 MR_USE_RESULT mr_err mri_generation_of(const char *dir, uint64_t *generation,
                                        mr_diag *diag);

@@ -77,7 +77,14 @@ typedef struct mri_version {
     uint32_t features; /* a bit each */
 } mri_version;
 
-/* `expect` is what a manifest says of it, or NULL. */
+/* The shard of a dataset that its manifest names.
+ * use_map false: read by pread, for file systems where mapping lies. */
+struct mri_store; /* mri/store.h */
+MR_USE_RESULT mr_err mri_shard_open_in(mri_shard **out,
+                                       const struct mri_store *store,
+                                       const mri_shard_ref *ref, bool use_map,
+                                       mr_diag *diag);
+/* A file that a user names. `expect` is what a manifest says of it, or NULL. */
 MR_USE_RESULT mr_err mri_shard_open(mri_shard **out, const char *path,
                                     const mri_shard_ref *expect, mr_diag *diag);
 void mri_shard_close(mri_shard *s);

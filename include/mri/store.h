@@ -12,7 +12,10 @@
  *
  * The one store there is today is a local folder (store_local.c). The table is
  * what an object store can answer as well: get a range, list below a prefix,
- * put, put if absent, delete; folders and their syncing are its own matter.
+ * put, put if absent, copy, delete; folders and their syncing are its own
+ * matter. Locks and holds are there because only the store knows who else is
+ * at it: the kernel's locks here, leases with an end elsewhere. Descriptors and
+ * paths in the structs below are the local store's; nobody else touches them.
  */
 #ifndef MRI_STORE_H
 #define MRI_STORE_H
@@ -46,11 +49,28 @@ typedef struct mri_store_log {
     uint64_t size;
 } mri_store_log;
 
+/* Who reads a generation holds its manifest. store NULL: nothing is held. */
+typedef struct mri_hold {
+    const mri_store *store;
+    int fd;
+} mri_hold;
+
+/* What there is at the address of a store. */
+typedef enum mri_root {
+    MRI_ROOT_NONE,
+    MRI_ROOT_FOLDER, /* a store, or what can become one */
+    MRI_ROOT_OBJECT, /* a single file */
+    MRI_ROOT_OTHER   /* a socket, a device */
+} mri_root;
+
 /* Told of one entry of a folder: the last part of its name. Whatever but
  * MR_OK ends the listing. */
 typedef mr_err mri_store_each(void *user, const char *name, mr_diag *diag);
 
 typedef struct mri_store_ops {
+    mr_err (*root)(const mri_store *s, mri_root *is, mr_diag *diag);
+    mr_err (*lies_in)(const mri_store *s, const mri_store *other, bool *inside,
+                      mr_diag *diag);
     mr_err (*make)(const mri_store *s, bool *made, mr_diag *diag);
     void (*unmake)(const mri_store *s);
     mr_err (*lock)(const mri_store *s, mri_lock *lock, mr_diag *diag);
@@ -69,7 +89,11 @@ typedef struct mri_store_ops {
     mr_err (*commit)(mri_upload *u, const char *name, mri_put_how how,
                      mr_diag *diag);
     void (*cancel)(mri_upload *u);
-    bool (*share)(const mri_store *s, const mri_store *from, const char *name);
+    mr_err (*share)(const mri_store *s, const mri_store *from, const char *name,
+                    bool *shared, mr_diag *diag);
+    mr_err (*hold)(mri_hold *hold, const char *name, bool *held, mr_diag *diag);
+    void (*let_go)(mri_hold *hold);
+    bool (*end)(const mri_store *s, const char *name);
     mr_err (*log_open)(const mri_store *s, const char *name, mri_store_log *log,
                        mr_diag *diag);
     mr_err (*log_add)(mri_store_log *log, const void *p, size_t bytes,
@@ -91,6 +115,13 @@ extern const mri_store_ops mri_store_local;
 MR_USE_RESULT mr_err mri_store_open(mri_store *s, const char *address,
                                     mr_diag *diag);
 void mri_store_close(mri_store *s); /* zeroed: accepted */
+/*
+ * For a single object that is named by its own address: the store of the
+ * folder that it lies in; *name points into `address`.
+ * errors  MR_ENOMEM
+ */
+MR_USE_RESULT mr_err mri_store_open_at(mri_store *s, const char **name,
+                                       const char *address, mr_diag *diag);
 /* What a message calls an object; mri_free. NULL: no memory. */
 char *mri_store_path(const mri_store *s, const char *name);
 
@@ -98,6 +129,12 @@ char *mri_store_path(const mri_store *s, const char *name);
 
 /* ---- the root ---- */
 
+MR_USE_RESULT mr_err mri_store_root(const mri_store *s, mri_root *is,
+                                    mr_diag *diag);
+/* Would the root of `s`, which need not be there, lie in the other store? */
+MR_USE_RESULT mr_err mri_store_lies_in(const mri_store *s,
+                                       const mri_store *other, bool *inside,
+                                       mr_diag *diag);
 /* Make the root if it is not there; its name is then durable. */
 MR_USE_RESULT mr_err mri_store_make(const mri_store *s, bool *made,
                                     mr_diag *diag);
@@ -118,7 +155,7 @@ void mri_store_unlock(const mri_store *s,
 
 MR_USE_RESULT mr_err mri_store_has(const mri_store *s, const char *name,
                                    bool *has, mr_diag *diag);
-/* For reading ranges of it; mri_object_close. */
+/* For reading ranges of it; mri_object_close, also after the store is. */
 MR_USE_RESULT mr_err mri_store_object(const mri_store *s, const char *name,
                                       bool use_map, struct mri_object *object,
                                       mr_diag *diag);
@@ -131,6 +168,17 @@ MR_USE_RESULT mr_err mri_store_load(const mri_store *s, const char *name,
 MR_USE_RESULT mr_err mri_store_list(const mri_store *s, const char *folder,
                                     mri_store_each *fn, void *user,
                                     mr_diag *diag);
+
+/*
+ * Hold an object, shared with others who do. `held` is false if it is gone, or
+ * is being removed right now: look again what there is. A hold ends with its
+ * process, however that ends. A store that cannot tell who reads says true,
+ * and leaves it to its owner to keep old generations for long enough.
+ */
+MR_USE_RESULT mr_err mri_store_hold(mri_hold *hold, const mri_store *s,
+                                    const char *name, bool *held,
+                                    mr_diag *diag);
+void mri_store_let_go(mri_hold *hold); /* zeroed: accepted */
 
 /* ---- writing: by who holds the lock ---- */
 
@@ -154,9 +202,16 @@ MR_USE_RESULT mr_err mri_upload_commit(mri_upload *u, const char *name,
 void mri_upload_cancel(mri_upload *u);
 
 /* The object that `from` has under that name, here too and durable, without
- * its bytes being copied. False: these two stores cannot, it must be copied. */
-bool mri_store_share(const mri_store *s, const mri_store *from,
-                     const char *name);
+ * its bytes being copied. Not `shared`, and no error: these two stores cannot
+ * do that, it is to be copied. */
+MR_USE_RESULT mr_err mri_store_share(const mri_store *s, const mri_store *from,
+                                     const char *name, bool *shared,
+                                     mr_diag *diag);
+/* A shard of `from` here too: shared, or else copied, and then it gets its
+ * name only if head, tails and the hash of its foot are what `ref` says.
+ * errors  MR_ECORRUPT as well */
+MR_USE_RESULT mr_err mri_shard_bring(const mri_store *s, const mri_store *from,
+                                     const mri_shard_ref *ref, mr_diag *diag);
 
 /*
  * A log that is not there is made, and its name is then durable. What is added
@@ -173,6 +228,9 @@ void mri_store_log_close(mri_store_log *log); /* zeroed: accepted */
  * One that is not there is no error. */
 MR_USE_RESULT mr_err mri_store_remove(const mri_store *s, const char *name,
                                       mr_diag *diag);
+/* Remove an object if nobody holds it; false: somebody does, or it cannot be
+ * removed. That there is none is true. */
+bool mri_store_end(const mri_store *s, const char *name);
 /* Where folders are things of their own: away with one that is empty. */
 void mri_store_prune(const mri_store *s, const char *folder);
 /* What was removed from the folder ("" for the root) stays removed. */

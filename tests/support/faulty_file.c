@@ -5,13 +5,17 @@
 #include <mri/file.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 
 static unsigned watch;
 static uint64_t fail_at;
 static int fail_with;
 static bool fail_on;
 static atomic_ullong calls;
+static const char *no_links; /* into what, or NULL */
+static int no_links_error;
 
 /* True if this call has to go wrong. */
 static bool
@@ -23,6 +27,9 @@ hit(unsigned kind)
         return false;
     }
     n = atomic_fetch_add(&calls, 1);
+    if (n == fail_at && fail_with == FAULTY_DIES) {
+        (void)raise(SIGKILL);
+    }
     if (n == fail_at || (fail_on && n > fail_at)) {
         errno = fail_with;
         return true;
@@ -76,7 +83,14 @@ faulty_fsync(int fd)
 static int
 faulty_link(const char *from, const char *to)
 {
-    return hit(FAULTY_LINK) ? -1 : mri_file_system.link(from, to);
+    if (hit(FAULTY_LINK)) {
+        return -1;
+    }
+    if (no_links != NULL && strstr(to, no_links) != NULL) {
+        errno = no_links_error;
+        return -1;
+    }
+    return mri_file_system.link(from, to);
 }
 
 static int
@@ -127,9 +141,19 @@ faulty_arm(unsigned mask, uint64_t n, int error, bool stays)
     mri_file_use(&faulty);
 }
 
+void
+faulty_no_links(const char *folder, int error)
+{
+    no_links = folder;
+    no_links_error = error;
+    mri_file_use(&faulty);
+}
+
 uint64_t
 faulty_disarm(void)
 {
+    no_links = NULL;
+    watch = 0;
     mri_file_use(NULL);
     return atomic_load(&calls);
 }

@@ -24,9 +24,14 @@ typedef enum faulty_call {
 /*
  * From now on the n-th call (0 = the next) of the kinds in `mask` fails with
  * `error`; with error 0 a read or write transfers one byte only. `stays`: all
- * later ones fail too, as on a full disk.
+ * later ones fail too, as on a full disk. With FAULTY_DIES the process is
+ * killed there.
  */
+enum { FAULTY_DIES = -1 };
 void faulty_arm(unsigned mask, uint64_t n, int error, bool stays);
+/* Besides, from now on until faulty_disarm: no link into a folder of this name
+ * (as between two file systems), it fails with `error`. The text must last. */
+void faulty_no_links(const char *folder, int error);
 /* Back to the system's table. Returns how many calls in the mask were made. */
 uint64_t faulty_disarm(void);
 
