@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * disturbed_test.c - what makes a generation, with the n-th call to the system
- * coming back short or refused, for every n. Short ones are of no matter; after
- * a refusal the same call goes on. In the end every file but the history is
- * that of a run that was left alone.
+ * coming back short, refused, or the process killed there, for every n. Short
+ * ones are of no matter; after the others the same command goes on. In the end
+ * every file but the history is that of a run that was left alone.
  */
 #include <mri/bytes.h>
 #include <mri/dataset.h>
@@ -22,14 +22,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static char *dir;
 static char first[600], second[600], x[600]; /* two sources, the dataset */
+static char near[600], far[600];             /* datasets that it takes in */
 
 /* ---- what is done ---- */
 
 static mr_err
-ingest(const char *source, mr_diag *diag)
+ingest_into(const char *output, const char *source, mr_diag *diag)
 {
     mri_ingest_options o = mri_ingest_defaults();
     mri_ingest_report report;
@@ -37,13 +40,19 @@ ingest(const char *source, mr_diag *diag)
 
     o.sources = &source;
     o.source_count = 1;
-    o.output = x;
+    o.output = output;
     o.group = "{group}_*";
     o.workers = 1;
     o.shard_bytes = 2000;
     err = mri_ingest(&o, &report, diag);
     mri_ingest_report_release(&report);
     return err;
+}
+
+static mr_err
+ingest(const char *source, mr_diag *diag)
+{
+    return ingest_into(x, source, diag);
 }
 
 static mr_err
@@ -88,6 +97,19 @@ roll_back(mr_diag *diag)
     return act_rollback(x, 2, diag);
 }
 
+static mr_err
+merge_near(mr_diag *diag)
+{
+    return ingest(near, diag);
+}
+
+/* Its shards cannot be linked, as if it lay on another file system. */
+static mr_err
+merge_far(mr_diag *diag)
+{
+    return ingest(far, diag);
+}
+
 /* Each out of the dataset that the one before it left. */
 static const struct {
     const char *name;
@@ -101,8 +123,18 @@ static const struct {
     {"compact", compact},
     {"withdraw after compact", withdraw_another},
     {"purge", purge},
+    {"merge", merge_near},
+    {"merge by copying", merge_far},
 };
 enum { ACTS = sizeof acts / sizeof *acts };
+
+static void
+part_file_systems(size_t i)
+{
+    if (acts[i].act == merge_far) {
+        faulty_no_links("/shards/", EXDEV);
+    }
+}
 
 /* ---- how it is disturbed ---- */
 
@@ -123,6 +155,7 @@ static const struct {
      FAULTY_WRITE | FAULTY_SYNC | FAULTY_LINK | FAULTY_RENAME | FAULTY_MKDIR,
      ENOSPC, true},
     {"a bad disk", FAULTY_ANY & ~FAULTY_CLOSE, EIO, false},
+    {"a kill", FAULTY_ANY, FAULTY_DIES, false},
 };
 
 /* ---- folders ---- */
@@ -238,6 +271,36 @@ write_cell(const char *folder, unsigned i)
     free(raw);
 }
 
+/* Samples that no other source has. */
+static void
+make_other(const char *name, unsigned from, char *dataset)
+{
+    char source[700], folder[720];
+    mr_diag d = {0};
+
+    (void)snprintf(source, sizeof source, "%s/%s", dir, name);
+    (void)snprintf(folder, sizeof folder, "%s/spot", source);
+    (void)snprintf(dataset, 600, "%s/%s.mr", dir, name);
+    assert_int_equal(mkdir(source, 0755), 0);
+    assert_int_equal(mkdir(folder, 0755), 0);
+    for (unsigned i = from; i < from + 4; i++) {
+        write_cell(source, i);
+    }
+    assert_ok(ingest_into(dataset, source, &d), &d);
+}
+
+/* One of the acts, as it is meant. */
+static mr_err
+do_act(size_t i, mr_diag *diag)
+{
+    mr_err err;
+
+    part_file_systems(i);
+    err = acts[i].act(diag);
+    (void)faulty_disarm();
+    return err;
+}
+
 static int
 setup(void **state)
 {
@@ -262,10 +325,12 @@ setup(void **state)
             write_cell(first, i);
         }
     }
+    make_other("near", 100, near);
+    make_other("far", 200, far);
     for (size_t i = 0; i < ACTS; i++) {
         char kept[700];
 
-        assert_ok(acts[i].act(&d), &d);
+        assert_ok(do_act(i, &d), &d);
         (void)snprintf(kept, sizeof kept, "%s/kept%zu", dir, i + 1);
         assert_int_equal(mkdir(kept, 0755), 0);
         walk(x, "", copy_one, kept);
@@ -281,35 +346,94 @@ teardown(void **state)
     return 0;
 }
 
+/* ---- the trial ---- */
+
+/* How many calls there were that could have gone wrong; *err: what came. */
+static uint64_t
+arm_and_act(size_t act, size_t how, uint64_t n, mr_err *err, mr_diag *diag)
+{
+    faulty_arm(disturbances[how].calls, n, disturbances[how].error,
+               disturbances[how].stays);
+    part_file_systems(act);
+    *err = acts[act].act(diag);
+    return faulty_disarm();
+}
+
+/* In a process of its own. True: it was killed before it came to its end. */
+static bool
+kill_at(size_t act, size_t how, uint64_t n)
+{
+    mr_diag d = {0};
+    mr_err err;
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        (void)arm_and_act(act, how, n, &err, &d);
+        _exit(err == MR_OK ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) || status == 0);
+    return WIFSIGNALED(status);
+}
+
+static void
+hear(void *user, const char *sample, const mr_diag *diag)
+{
+    (void)user;
+    (void)sample;
+    print_error("%s: %s\n", diag->path, diag->text);
+}
+
+/* What a command that failed leaves: whole generations, or no dataset yet. */
+static void
+assert_whole(void)
+{
+    mri_dataset_verified v;
+    uint64_t generation = 0;
+    struct stat st;
+    mr_diag d = {0};
+
+    if (stat(x, &st) == 0) {
+        assert_ok(mri_generation_of(x, &generation, &d), &d);
+    }
+    if (generation != 0) {
+        assert_ok(mri_dataset_verify(x, 1, hear, NULL, NULL, &v, &d), &d);
+        assert_int_equal(v.damages, 0);
+    }
+}
+
 /* The n-th call goes wrong; false if there were not so many. */
 static bool
 disturb(size_t act, size_t how, uint64_t n, uint64_t want)
 {
+    bool short_of = disturbances[how].error == 0, met;
     mr_diag d = {0};
-    mr_err err;
-    uint64_t made;
+    mr_err err = MR_OK;
 
     bring_back(act);
-    faulty_arm(disturbances[how].calls, n, disturbances[how].error,
-               disturbances[how].stays);
-    err = acts[act].act(&d);
-    made = faulty_disarm();
-    if (err != MR_OK && disturbances[how].error == 0) {
+    if (disturbances[how].error == FAULTY_DIES) {
+        met = kill_at(act, how, n);
+    } else {
+        met = arm_and_act(act, how, n, &err, &d) > n;
+    }
+    if (err != MR_OK && short_of) {
         print_error("%s: %s %llu: %s\n", acts[act].name, disturbances[how].name,
                     (unsigned long long)n, d.text);
     }
-    assert_true(err == MR_OK || disturbances[how].error != 0);
-    if (disturbances[how].error != 0) { /* also if only sweeping failed */
+    assert_true(err == MR_OK || !short_of);
+    if (!short_of) { /* also if only sweeping failed */
         assert_true(err == MR_OK || d.text[0] != '\0');
+        assert_whole();
         mri_diag_clear(&d);
-        assert_ok(acts[act].act(&d), &d);
+        assert_ok(do_act(act, &d), &d);
     }
     if (sum_of(x) != want) {
         print_error("%s: %s %llu: another dataset\n", acts[act].name,
                     disturbances[how].name, (unsigned long long)n);
     }
     assert_int_equal(sum_of(x), want);
-    return made > n;
+    return met;
 }
 
 static void

@@ -55,10 +55,33 @@ no_memory(mr_diag *diag)
     return mri_fail(diag, MRI_E_MEMORY, MR_NOWHERE, "no memory");
 }
 
+/* That a folder cannot be opened for now does not make it one of images. */
+static mr_err
+is_there(const char *source, bool *there, mr_diag *diag)
+{
+    uint64_t generation;
+    char *dir;
+    mri_root is = MRI_ROOT_NONE;
+    mri_store store = {0};
+    mr_err err = mri_generation_split(source, &dir, &generation, diag);
+
+    if (err == MR_OK) {
+        err = mri_store_open(&store, dir, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_store_root(&store, &is, diag);
+    }
+    *there = is != MRI_ROOT_NONE;
+    mri_store_close(&store);
+    mri_free(dir);
+    return err;
+}
+
 mr_err
 mri_merge_is_dataset(const char *source, bool *out, mr_diag *diag)
 {
     mr_dataset *ds;
+    bool there = true;
     mr_diag why = {0};
     mr_err err = mr_dataset_open(&ds, source, &why);
 
@@ -67,9 +90,15 @@ mri_merge_is_dataset(const char *source, bool *out, mr_diag *diag)
         mr_dataset_close(ds);
         return MR_OK;
     }
-    if (why.code == MRI_E_OPEN || why.code == MRI_E_NOT_DATASET ||
-        why.code == MRI_E_UNFINISHED) {
+    if (why.code == MRI_E_NOT_DATASET || why.code == MRI_E_UNFINISHED) {
         return MR_OK;
+    }
+    if (why.code == MRI_E_OPEN) {
+        mr_err looked = is_there(source, &there, diag);
+
+        if (looked != MR_OK || !there) { /* who reads files says so */
+            return looked;
+        }
     }
     if (diag != NULL) {
         *diag = why;

@@ -11,7 +11,7 @@
 /*
  * True if the SOURCE is a dataset (also x.mr@N).
  * errors  one that is damaged, or lacks that generation: it is not to be
- *         taken for a folder of images
+ *         taken for a folder of images; MR_EIO, MR_ENOMEM
  */
 MR_USE_RESULT mr_err mri_merge_is_dataset(const char *source, bool *out,
                                           mr_diag *diag);

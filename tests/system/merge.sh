@@ -54,6 +54,32 @@ equal "what is said of the samples" a both.lines
     fail "the second time there is something new"
 expect generation "$(have generation both.mr)" 1
 
+# ---- from another file system: copied ----
+
+away=$(mktemp -d /dev/shm/millrace.XXXXXX 2>/dev/null || :)
+if [ -n "$away" ] && [ "$(stat -c %d "$away")" != "$(stat -c %d .)" ]; then
+    trap 'end_all; rm -rf "$scratch" "$away"' EXIT
+    cp -r two.mr "$away/two.mr"
+    "$MILLRACE" ingest one.mr "$away/two.mr" -o copied.mr -q >/dev/null ||
+        fail "cannot merge from another file system"
+    [ "$(find copied.mr/shards -links 1 -name '*.mrs' | wc -l)" = \
+        "$(find two.mr/shards -name '*.mrs' | wc -l)" ] ||
+        fail "other shards than those of two.mr are copied"
+    diff -r -x history.jsonl both.mr copied.mr >log ||
+        fail "a copy is another dataset: $(cat log)"
+    "$MILLRACE" verify copied.mr -q || fail "copied.mr is not sound"
+    (
+        ulimit -f 8 # blocks of 512 bytes: no shard of two.mr is so short
+        trap '' XFSZ
+        "$MILLRACE" ingest "$away/two.mr" -o short.mr -q
+    ) >/dev/null 2>err && fail "a copy that was cut short is taken"
+    grep -q 'E0[0-9]*' err || fail "no error of a copy that was cut short"
+    [ ! -e short.mr ] || fail "something is left of it: $(find short.mr)"
+else
+    [ -z "$away" ] || rm -rf "$away"
+    echo "skipped: copying: no second file system at /dev/shm"
+fi
+
 # ---- files and datasets, in either order ----
 
 "$MILLRACE" ingest one.mr two -o mixed.mr -q --group '{group}_*' >/dev/null ||
