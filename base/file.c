@@ -19,6 +19,12 @@ sys_open(const char *path, int flags, mode_t mode)
     return open(path, flags, mode);
 }
 
+static int
+sys_rename_new(const char *from, const char *to)
+{
+    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
 const mri_file_ops mri_file_system = {
     .open = sys_open,
     .close = close,
@@ -27,6 +33,7 @@ const mri_file_ops mri_file_system = {
     .fsync = fsync,
     .link = link,
     .rename = rename,
+    .rename_new = sys_rename_new,
     .unlink = unlink,
     .mkdir = mkdir,
     .rmdir = rmdir,
@@ -345,6 +352,29 @@ mri_put_commit(mri_put *put, mri_put_how how, mr_diag *diag)
     return mri_put_commit_as(put, put->path, how, diag);
 }
 
+/* A name that is not taken, with errno as link(2) says it. Where a file has one
+ * name only (exFAT, some network shares) it is moved instead, which is as
+ * exclusive; where that is not known either, link's reason counts. */
+static bool
+take_name(const char *temp, const char *path)
+{
+    int why;
+
+    if (ops->link(temp, path) == 0) {
+        (void)ops->unlink(temp);
+        return true;
+    }
+    why = errno;
+    if (why != EPERM && why != EOPNOTSUPP && why != ENOSYS && why != EMLINK) {
+        return false;
+    }
+    if (ops->rename_new(temp, path) == 0) {
+        return true;
+    }
+    errno = errno == EINVAL || errno == ENOSYS ? why : errno;
+    return false;
+}
+
 /* Give the finished dot-file its name. */
 static mr_err
 name_it(mri_put *put, const char *path, mri_put_how how, mr_diag *diag)
@@ -356,18 +386,17 @@ name_it(mri_put *put, const char *path, mri_put_how how, mr_diag *diag)
         }
         return MR_OK;
     }
-    if (ops->link(put->temp, path) != 0) {
-        if (errno == EEXIST) {
-            mr_err err =
-                mri_fail(diag, MRI_E_EXISTS, MR_NOWHERE, "is there already");
-            mri_diag_in(diag, path);
-            return err;
-        }
-        return fail_os(diag, MRI_E_WRITE, path, MR_NOWHERE,
-                       "cannot link into place");
+    if (take_name(put->temp, path)) {
+        return MR_OK;
     }
-    (void)ops->unlink(put->temp);
-    return MR_OK;
+    if (errno == EEXIST) {
+        mr_err err =
+            mri_fail(diag, MRI_E_EXISTS, MR_NOWHERE, "is there already");
+        mri_diag_in(diag, path);
+        return err;
+    }
+    return fail_os(diag, MRI_E_WRITE, path, MR_NOWHERE,
+                   "cannot link into place");
 }
 
 mr_err

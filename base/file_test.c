@@ -56,6 +56,36 @@ what_was_put_is_there(void **state)
     assert_int_equal(scratch_entries(dir), 1);
 }
 
+/* As on exFAT: nothing can be linked. */
+static void
+a_name_is_exclusive_also_where_a_file_has_only_one(void **state)
+{
+    static const int errors[] = {EPERM, EOPNOTSUPP, ENOSYS, EMLINK};
+    mr_diag d = {0};
+
+    (void)state;
+    for (size_t i = 0; i < MRI_COUNT(errors); i++) {
+        const char *path = scratch_path(dir, i % 2 == 0 ? "a" : "b");
+
+        faulty_arm(FAULTY_LINK, 0, errors[i], true);
+        if (i < 2) {
+            assert_ok(mri_file_put(path, "old", 3, MRI_PUT_NEW, &d), &d);
+        }
+        assert_fails(mri_file_put(path, "new", 3, MRI_PUT_NEW, &d), MR_EBUSY);
+        assert_int_equal(faulty_disarm(), i < 2 ? 2 : 1);
+        expect_content(path, "old");
+    }
+    faulty_arm(FAULTY_LINK | FAULTY_RENAME, 0, EPERM, true);
+    assert_fails(mri_file_put(scratch_path(dir, "c"), "x", 1, MRI_PUT_NEW, &d),
+                 MR_EIO);
+    assert_int_equal(faulty_disarm(), 2);
+    faulty_arm(FAULTY_LINK, 0, EIO, true); /* that is no reason to go on */
+    assert_fails(mri_file_put(scratch_path(dir, "c"), "x", 1, MRI_PUT_NEW, &d),
+                 MR_EIO);
+    (void)faulty_disarm();
+    assert_int_equal(scratch_entries(dir), 2);
+}
+
 /* Whatever call fails, the name shows the old bytes or the new ones, and no
  * dot-file is left. */
 static void
@@ -199,6 +229,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(what_was_put_is_there),
+        T(a_name_is_exclusive_also_where_a_file_has_only_one),
         T(a_put_that_fails_anywhere_leaves_the_old_and_no_litter),
         T(short_transfers_are_gone_on_with),
         T(a_full_disk_is_named_with_file_and_offset),

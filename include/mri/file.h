@@ -25,6 +25,7 @@ typedef struct mri_file_ops {
     int (*fsync)(int fd);
     int (*link)(const char *from, const char *to);
     int (*rename)(const char *from, const char *to);
+    int (*rename_new)(const char *from, const char *to); /* or EEXIST */
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
     int (*rmdir)(const char *path);

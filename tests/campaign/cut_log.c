@@ -214,10 +214,9 @@ log_link(const char *from, const char *to)
     return rc;
 }
 
-static int
-log_rename(const char *from, const char *to)
+static void
+log_move(const char *from, const char *to, int rc)
 {
-    int rc = dead() ? -1 : mri_file_system.rename(from, to);
     uint32_t entry, target, inode, was;
 
     pthread_mutex_lock(&lock);
@@ -228,6 +227,23 @@ log_rename(const char *from, const char *to)
         set_entry(now, entry, CUT_NONE);
     }
     pthread_mutex_unlock(&lock);
+}
+
+static int
+log_rename(const char *from, const char *to)
+{
+    int rc = dead() ? -1 : mri_file_system.rename(from, to);
+
+    log_move(from, to, rc);
+    return rc;
+}
+
+static int
+log_rename_new(const char *from, const char *to)
+{
+    int rc = dead() ? -1 : mri_file_system.rename_new(from, to);
+
+    log_move(from, to, rc);
     return rc;
 }
 
@@ -316,6 +332,7 @@ cut_log_start(cut_log *log)
     table.fsync = log_fsync;
     table.link = log_link;
     table.rename = log_rename;
+    table.rename_new = log_rename_new;
     table.unlink = log_unlink;
     table.mkdir = log_mkdir;
     table.rmdir = log_rmdir;

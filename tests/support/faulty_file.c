@@ -100,6 +100,12 @@ faulty_rename(const char *from, const char *to)
 }
 
 static int
+faulty_rename_new(const char *from, const char *to)
+{
+    return hit(FAULTY_RENAME) ? -1 : mri_file_system.rename_new(from, to);
+}
+
+static int
 faulty_unlink(const char *path)
 {
     return hit(FAULTY_UNLINK) ? -1 : mri_file_system.unlink(path);
@@ -125,6 +131,7 @@ static const mri_file_ops faulty = {
     .fsync = faulty_fsync,
     .link = faulty_link,
     .rename = faulty_rename,
+    .rename_new = faulty_rename_new,
     .unlink = faulty_unlink,
     .mkdir = faulty_mkdir,
     .rmdir = faulty_rmdir,
