@@ -6,8 +6,8 @@
 #
 #   kill.sh KILLS [STEP [DONE]]     run by ./dev kill and, in part, by ctest
 #
-# KILLS at random moments with -j 8, of ingest, relabel, compact and merging in
-# turn; every STEP-th call (1: all of them). What held is noted in the file
+# KILLS at random moments with -j 8, of ingest, relabel, compact and merging (by
+# reference, and by copying from /dev/shm) in turn; every STEP-th call (1: all of them). What held is noted in the file
 # DONE, and not done again by the next run.
 . "$(dirname "$0")/../system/system.sh"
 
@@ -236,9 +236,14 @@ row "files of at most 4, 8, 12 ... KiB, 4, 5, 6 ... descriptors" limited
 
 # What stands before a kind of command, what it does, and the calm end of it.
 kinds='ingest relabel compact merge'
+away=$(mktemp -d /dev/shm/millrace.XXXXXX 2>/dev/null || :)
+if [ -n "$away" ]; then
+    trap 'end_all; rm -rf "$scratch" "$away"' EXIT
+    [ "$(stat -c %d "$away")" = "$(stat -c %d .)" ] || kinds="$kinds copy"
+fi
 base_of() { # KIND
     case $1 in
-    relabel | merge) echo ingest ;;
+    relabel | merge | copy) echo ingest ;;
     compact) echo relabel ;;
     esac
 }
@@ -252,6 +257,7 @@ run() { # KIND DATASET THREADS [BEFORE THE PROGRAM...]
     relabel) "$@" "$MILLRACE" relabel "$dataset" --csv labels.csv -q ;;
     compact) "$@" "$MILLRACE" compact "$dataset" -j "$threads" -q ;;
     merge) ingest more.mr "$dataset" "$threads" "$@" ;;
+    copy) ingest "$away/more.mr" "$dataset" "$threads" "$@" ;;
     esac
 }
 lay() { # KIND DATASET: as it is before that kind
@@ -293,6 +299,8 @@ kill_one() { # KIND
 }
 
 ingest more more.mr 1 >/dev/null
+[ -z "$away" ] || cp -r more.mr "$away"
+killed_copy=0
 {
     echo key,class
     (cd many && find . -name '*_1*.tif') | sed 's/^..//; s/$/,other/'
@@ -313,4 +321,5 @@ done
 echo
 echo "With eight threads, killed at a random moment (seed $SEED), 0 not as a" \
     "calm one: ingest $killed_ingest, relabel --csv $killed_relabel, compact" \
-    "$killed_compact, merge $killed_merge times."
+    "$killed_compact, merge $killed_merge, merge from another file system" \
+    "$killed_copy times."
