@@ -312,6 +312,42 @@ differences_are_those_of_the_definition(void **state)
     }
 }
 
+/* Every length around those of vectors, at every address, with nothing beside
+ * it touched, at every level. */
+static void
+sums_are_the_same_at_every_level(void **state)
+{
+    const int most = (int)mri_cpu();
+    const size_t longest = 700;
+
+    (void)state;
+    for (unsigned element = 1; element <= 8; element *= 2) {
+        fill(0, longest, element);
+        mri_delta(mid[0], raw, longest, element);
+        for (int level = 0; level <= most; level++) {
+            mri_cpu_force(level);
+            for (size_t n = 0; n <= longest; n += n < 140 ? 1 : 280) {
+                uint8_t *to = back + GUARD / 2 + n % 32;
+
+                memset(back, 0xA5, sizeof back);
+                memcpy(to, mid[0], n * element);
+                mri_undelta(to, n, element);
+                assert_memory_equal(to, raw, n * element);
+                for (size_t k = 0; k < GUARD / 2; k++) {
+                    assert_int_equal(to[n * element + k], 0xA5);
+                    assert_int_equal(to[-1 - (ptrdiff_t)k], 0xA5);
+                }
+            }
+            for (size_t at = 0; at < GUARD / 2; at++) {
+                memcpy(back + at, mid[0], longest * element);
+                mri_undelta(back + at, longest, element);
+                assert_memory_equal(back + at, raw, longest * element);
+            }
+            mri_cpu_force(-1);
+        }
+    }
+}
+
 /* ---- hostile bytes ---- */
 
 static void
@@ -542,6 +578,7 @@ main(void)
         cmocka_unit_test(bit_packing_is_what_the_page_says),
         cmocka_unit_test(every_filter_goes_with_every_codec_that_takes_one),
         cmocka_unit_test(differences_are_those_of_the_definition),
+        cmocka_unit_test(sums_are_the_same_at_every_level),
         cmocka_unit_test(damaged_bytes_of_any_codec_never_crash),
         cmocka_unit_test(bit_packing_that_contradicts_itself_is_refused),
         cmocka_unit_test(

@@ -2,6 +2,10 @@
 /* delta.c - differences of neighbours, their signs folded into bit 0. */
 #include "delta.h"
 
+#include "delta_simd.h"
+
+#include <mri/cpu.h>
+
 #include <string.h>
 
 /* The sign goes to bit 0 and flips the others: -1 is 1, 1 is 2, -2 is 3. */
@@ -20,20 +24,6 @@
             d = (number)((number)(d << 1) ^ sign);                             \
             memcpy(out + i * size, &d, size);                                  \
             last = v;                                                          \
-        }                                                                      \
-    }                                                                          \
-                                                                               \
-    static void undelta_##number(uint8_t *data, size_t n)                      \
-    {                                                                          \
-        const size_t size = sizeof(number);                                    \
-        number last = 0;                                                       \
-                                                                               \
-        for (size_t i = 0; i < n; i++) {                                       \
-            number d;                                                          \
-                                                                               \
-            memcpy(&d, data + i * size, size);                                 \
-            last = (number)(last + ((d >> 1) ^ (number)(0 - (d & 1))));        \
-            memcpy(data + i * size, &last, size);                              \
         }                                                                      \
     }
 DELTA(uint8_t)
@@ -63,18 +53,7 @@ mri_delta(uint8_t *out, const uint8_t *in, size_t n, unsigned element)
 void
 mri_undelta(uint8_t *data, size_t n, unsigned element)
 {
-    switch (element) {
-    case 1:
-        undelta_uint8_t(data, n);
-        break;
-    case 2:
-        undelta_uint16_t(data, n);
-        break;
-    case 4:
-        undelta_uint32_t(data, n);
-        break;
-    default:
-        undelta_uint64_t(data, n);
-        break;
-    }
+    static mri_undelta_fn *const at_level[] = MRI_LEVELS(mri_undelta_at);
+
+    at_level[mri_cpu()](data, n, element);
 }
