@@ -298,6 +298,7 @@ unpack_upto(uint8_t *numbers, parts *p, const mri_bitpack_out *out)
     size_t wanted = (out->upto + MRI_BLOCK_LEN - 1) / MRI_BLOCK_LEN;
 
     b->numbers = numbers;
+    b->ahead = out->ahead;
     if (out->upto > whole) {
         memcpy(numbers + whole * b->size, p->tail, (out->n - whole) * b->size);
     }

@@ -20,6 +20,13 @@ typedef struct mri_bitpack_in {
     size_t row, plane; /* elements of its last axis, and of its last two */
 } mri_bitpack_in;
 
+/* Bytes that will be read next: unpacking leaves the memory time to bring them,
+ * while whoever sums them first would wait. Nothing need be there. */
+typedef struct mri_ahead {
+    const uint8_t *at;
+    size_t bytes;
+} mri_ahead;
+
 /* One block of numbers for each MRI_BLOCK_LEN, all that is known of them. */
 typedef struct mri_blocks {
     uint8_t *numbers; /* 1 or 2 bytes each */
@@ -29,6 +36,7 @@ typedef struct mri_blocks {
     size_t count;    /* of blocks */
     size_t distance; /* from a number to that which predicts it */
     unsigned size;   /* of a number */
+    mri_ahead ahead; /* to be fetched while they are unpacked */
 } mri_blocks;
 
 /* How a chunk will be packed. */
@@ -56,6 +64,7 @@ typedef struct mri_bitpack_out {
     const uint8_t *packed;
     size_t packed_len;
     uint8_t *work; /* n bytes */
+    mri_ahead ahead;
 } mri_bitpack_out;
 
 /* False: not what could be made of n elements. */

@@ -186,12 +186,15 @@ NAME(unpack_all)(const mri_blocks *b)
 {
     const size_t back = b->distance * sizeof(NUMBER);
     const uint8_t *in = b->packed;
+    uintptr_t next = (uintptr_t)b->ahead.at;
+    const size_t share = fetch_share(b);
     uint8_t *to = b->numbers;
 
-    for (size_t i = 0; i < b->count; i++) {
+    for (size_t i = 0; i < b->count; i++, next += share) {
         unsigned width = b->widths[i] & MRI_BLOCK_WIDTH;
         NUMBER base;
 
+        fetch(next, share);
         memcpy(&base, b->bases + i * sizeof base, sizeof base);
         if (b->widths[i] & MRI_BLOCK_PREDICTED) {
             NAME(unpack_any)(to, in, width, base, to - back);

@@ -19,9 +19,29 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define LANES 16 /* bytes of a row */
+#define LINE 64  /* of the cache */
 
 typedef uint8_t vec_8 __attribute__((vector_size(LANES)));
 typedef uint16_t vec_16 __attribute__((vector_size(LANES)));
+
+/* Lines of what comes next for each block, so that all have been asked for at
+ * the end; at most as many as of a block that did not shrink. */
+INLINE size_t
+fetch_share(const mri_blocks *b)
+{
+    size_t lines = (b->ahead.bytes + LINE - 1) / LINE, most = 4, each;
+
+    each = b->count != 0 ? (lines + b->count - 1) / b->count : 0;
+    return (each < most ? each : most) * LINE;
+}
+
+INLINE void
+fetch(uintptr_t next, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += LINE) {
+        __builtin_prefetch((const void *)(next + i));
+    }
+}
 
 #define NUMBER uint8_t
 #define NUMBER_BITS 8

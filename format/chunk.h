@@ -5,6 +5,7 @@
 #ifndef MRI_CHUNK_H
 #define MRI_CHUNK_H
 
+#include "bitpack.h"
 #include "frame.h"
 #include "rows.h"
 
@@ -66,6 +67,18 @@ MR_USE_RESULT mr_err mri_chunk_unpack(uint8_t *raw, const mri_chunk_row *row,
                                       const uint8_t *stored, unsigned element,
                                       mri_bytes *work, mr_diag *diag);
 
+/* A chunk as it is stored, and what will be read after it. */
+typedef struct mri_stored {
+    const mri_chunk_row *row;
+    const uint8_t *bytes;
+    unsigned element;
+    mri_ahead ahead;
+} mri_stored;
+
+/* The same, by a reader who knows where it goes on. */
+MR_USE_RESULT mr_err mri_chunk_unpack_from(uint8_t *raw, const mri_stored *from,
+                                           mri_bytes *work, mr_diag *diag);
+
 /* A decoded chunk, in `work` or in the stored bytes themselves. */
 typedef struct mri_plain {
     const uint8_t *at;
@@ -77,8 +90,7 @@ typedef struct mri_plain {
  * none from number `upto` on: a byte shuffle is left for it to undo.
  * errors  as mri_chunk_unpack
  */
-MR_USE_RESULT mr_err mri_chunk_decode(mri_plain *out, const mri_chunk_row *row,
-                                      const uint8_t *stored, unsigned element,
+MR_USE_RESULT mr_err mri_chunk_decode(mri_plain *out, const mri_stored *from,
                                       uint64_t upto, mri_bytes *work,
                                       mr_diag *diag);
 /* raw_len bytes, all of them the element `value`. */

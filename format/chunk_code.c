@@ -253,7 +253,18 @@ typedef struct task {
     unsigned element;
     uint64_t upto;
     uint8_t *own; /* own_bytes of memory, aligned to 64 */
+    mri_ahead ahead;
 } task;
+
+static task
+task_of(const mri_stored *from, uint64_t upto)
+{
+    return (task){.row = from->row,
+                  .stored = from->bytes,
+                  .element = from->element,
+                  .upto = upto,
+                  .ahead = from->ahead};
+}
 
 static bool
 lz4_undone(uint8_t *to, const mri_chunk_row *row, const uint8_t *stored)
@@ -285,7 +296,8 @@ decompress(uint8_t *to, const task *t, mr_diag *diag)
                                .element = t->element,
                                .packed = t->stored,
                                .packed_len = row->stored_len,
-                               .work = t->own});
+                               .work = t->own,
+                               .ahead = t->ahead});
     } else {
         memcpy(to, t->stored, row->raw_len);
     }
@@ -321,14 +333,14 @@ undo_filter(uint8_t *raw, const uint8_t *filtered, const task *t)
 }
 
 mr_err
-mri_chunk_decode(mri_plain *out, const mri_chunk_row *row,
-                 const uint8_t *stored, unsigned element, uint64_t upto,
+mri_chunk_decode(mri_plain *out, const mri_stored *from, uint64_t upto,
                  mri_bytes *work, mr_diag *diag)
 {
-    task t = {.row = row, .stored = stored, .element = element, .upto = upto};
+    const mri_chunk_row *row = from->row;
+    task t = task_of(from, upto);
     bool delta = row->filter == MRI_FILTER_DELTA;
     mr_err err = check_coding(row, diag);
-    mri_plain plain = {.at = stored};
+    mri_plain plain = {.at = from->bytes};
 
     if (err == MR_OK && (row->codec != MRI_CODEC_RAW || delta)) {
         err = make_room(&t, 2, work, diag);
@@ -346,7 +358,7 @@ mri_chunk_decode(mri_plain *out, const mri_chunk_row *row,
         undo_filter(raw, plain.at, &t);
         plain.at = raw;
     } else if (row->filter == MRI_FILTER_SHUFFLE) {
-        plain.plane = row->raw_len / element;
+        plain.plane = row->raw_len / t.element;
     }
     *out = plain;
     return MR_OK;
@@ -356,18 +368,27 @@ mr_err
 mri_chunk_unpack(uint8_t *raw, const mri_chunk_row *row, const uint8_t *stored,
                  unsigned element, mri_bytes *work, mr_diag *diag)
 {
-    task t = {
-        .row = row, .stored = stored, .element = element, .upto = UINT64_MAX};
+    return mri_chunk_unpack_from(
+        raw, &(mri_stored){.row = row, .bytes = stored, .element = element},
+        work, diag);
+}
+
+mr_err
+mri_chunk_unpack_from(uint8_t *raw, const mri_stored *from, mri_bytes *work,
+                      mr_diag *diag)
+{
+    const mri_chunk_row *row = from->row;
+    task t = task_of(from, UINT64_MAX);
     mr_err err;
 
     if (row->flags & MRI_CHUNK_CONSTANT) {
-        mri_chunk_fill(raw, row->raw_len, row->file_off, element);
+        mri_chunk_fill(raw, row->raw_len, row->file_off, t.element);
         return MR_OK;
     }
     err = check_coding(row, diag);
     if (err == MR_OK && row->codec == MRI_CODEC_RAW &&
         row->filter != MRI_FILTER_NONE) {
-        undo_filter(raw, stored, &t);
+        undo_filter(raw, t.stored, &t);
         return MR_OK;
     }
     if (err == MR_OK) {

@@ -366,7 +366,8 @@ expect_no_crash(const mri_packed *p, const uint8_t *stored, uint32_t len,
     row.stored_len = len;
     err = mri_chunk_unpack(to, &row, exact, element, &work, NULL);
     assert_true(err == MR_OK || err == MR_ECORRUPT);
-    err = mri_chunk_decode(&plain, &row, exact, element, 100, &work, NULL);
+    err = mri_chunk_decode(&plain, &(mri_stored){&row, exact, element, {0}},
+                           100, &work, NULL);
     assert_true(err == MR_OK || err == MR_ECORRUPT);
     mri_bytes_release(&work);
     free(exact);
@@ -563,7 +564,9 @@ unknown_codecs_and_filters_are_named_and_lies_refused(void **state)
                              .stored_len = bad[k].stored_len,
                              .raw_len = bad[k].raw_len};
 
-        assert_fails(mri_chunk_decode(&plain, &row, stored, 1, 64, &work, NULL),
+        assert_fails(mri_chunk_decode(&plain,
+                                      &(mri_stored){&row, stored, 1, {0}}, 64,
+                                      &work, NULL),
                      bad[k].want);
     }
     assert_int_equal(work.room, 0); /* no memory was asked for */

@@ -140,6 +140,7 @@ mri_chunk_unpack_part(const mri_chunk_part *part, const mri_chunk_row *row,
                       mr_diag *diag)
 {
     mri_chunk_part p = joined(part, element);
+    const mri_stored from = {row, stored, element, part->ahead};
     uint64_t run = p.size[p.ndim - 1];
     mri_plain plain;
     mr_err err;
@@ -151,10 +152,9 @@ mri_chunk_unpack_part(const mri_chunk_part *part, const mri_chunk_row *row,
     }
     /* All of it in one run, no shuffle to be undone on the way: in place. */
     if (row->filter != MRI_FILTER_SHUFFLE && run * element == row->raw_len) {
-        return mri_chunk_unpack(p.to, row, stored, element, work, diag);
+        return mri_chunk_unpack_from(p.to, &from, work, diag);
     }
-    err =
-        mri_chunk_decode(&plain, row, stored, element, end_of(&p), work, diag);
+    err = mri_chunk_decode(&plain, &from, end_of(&p), work, diag);
     if (err == MR_OK) {
         put(&p, plain.at, plain.plane != 0 ? 1 : element, plain.plane, element);
     }

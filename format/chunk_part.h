@@ -14,6 +14,7 @@ typedef struct mri_chunk_part {
     uint64_t first[MR_MAX_RANK], size[MR_MAX_RANK];
     uint8_t *to;                 /* the box's first element */
     int64_t stride[MR_MAX_RANK]; /* bytes; of the last axis: an element */
+    mri_ahead ahead;             /* what will be read next */
 } mri_chunk_part;
 
 /*

@@ -122,9 +122,9 @@ widen_part(const reading *r, const mri_chunk_part *part,
     return MR_OK;
 }
 
-/* One chunk's share of the box. */
+/* One chunk's share of the box, and what comes after it. */
 static mr_err
-read_chunk(const reading *r, uint64_t index)
+read_chunk(const reading *r, uint64_t index, mri_ahead ahead)
 {
     const mri_grid_row *g = r->g;
     unsigned element = (unsigned)mr_dtype_bytes((mr_dtype)g->dtype);
@@ -150,6 +150,7 @@ read_chunk(const reading *r, uint64_t index)
         return err;
     }
     part = part_of(&chunk, r->box, r->out);
+    part.ahead = ahead;
     return r->scale != NULL
                ? widen_part(r, &part, &row, stored)
                : mri_chunk_unpack_part(&part, &row, stored, element,
@@ -215,6 +216,27 @@ ask_ahead(const mri_shard *s, const walk *from, mri_extents *ahead)
     mri_extents_ask(ahead, &s->file);
 }
 
+/* Where the frame lies that comes next, if it lies in memory: the checksum,
+ * which touches it first, shall not wait for it. Nothing is believed of it. */
+static mri_ahead
+next_frame(const mri_shard *s, const walk *from)
+{
+    walk w = *from;
+    mri_chunk_row row;
+    uint64_t bytes, left;
+
+    if (w.done || s->file.map == NULL ||
+        mri_shard_chunk(s, w.g->first_chunk + walk_on(&w), &row, NULL) !=
+            MR_OK ||
+        (row.flags & MRI_CHUNK_CONSTANT) != 0 || row.file_off >= s->file.size) {
+        return (mri_ahead){NULL, 0};
+    }
+    bytes = (uint64_t)MRI_FRAME_HEAD + row.stored_len;
+    left = s->file.size - row.file_off;
+    return (mri_ahead){s->file.map + row.file_off,
+                       (size_t)(bytes < left ? bytes : left)};
+}
+
 static mr_err
 read_box(const reading *r)
 {
@@ -227,7 +249,9 @@ read_box(const reading *r)
             ask_ahead(r->s, &w, &r->scratch->ahead);
         }
         for (unsigned n = 0; err == MR_OK && !w.done && n < MRI_EXTENTS; n++) {
-            err = read_chunk(r, walk_on(&w));
+            uint64_t index = walk_on(&w);
+
+            err = read_chunk(r, index, next_frame(r->s, &w));
         }
     }
     mri_scratch_note(r->scratch, mri_box_len(r->box, r->g->ndim) *
