@@ -274,6 +274,61 @@ mri_server_open(mri_server **out, const mri_server_options *options,
     return MR_OK;
 }
 
+/* What was asked for and is not said any more. */
+static void
+forget_work(mri_server *s)
+{
+    while (s->results != NULL) {
+        job *j = s->results;
+
+        s->results = j->next;
+        mri_server_free_stream(j->made);
+        if (j->result != NULL) {
+            mri_server_unref(NULL, j->result);
+        }
+        mri_server_free_job(j);
+    }
+}
+
+/* No message of ZeroMQ is left that would still point into a block. */
+static void
+forget_blocks(mri_server *s)
+{
+    while (s->block_count != 0) {
+        mri_server_unref(NULL, s->blocks[--s->block_count]);
+    }
+    while (s->gone != NULL) {
+        block *b = s->gone;
+
+        s->gone = b->next;
+        mri_free(b);
+    }
+}
+
+static void
+leave_endpoints(mri_server *s)
+{
+    for (size_t i = 0; i < MAX_LISTEN; i++) {
+        if (i < s->bound && s->endpoints[i].ipc) {
+            (void)unlink(mri_endpoint_path(&s->endpoints[i]));
+        }
+        mri_lock_release(&s->locks[i]);
+    }
+}
+
+static void
+close_datasets(mri_server *s)
+{
+    for (size_t i = 0; i < s->stream_count; i++) {
+        mri_server_free_stream(s->streams[i]);
+    }
+    for (size_t i = 0; i < s->dataset_count; i++) {
+        mr_dataset_close(s->datasets[i].ds);
+        mri_free(s->datasets[i].path);
+        mri_free(s->datasets[i].name);
+    }
+}
+
 void
 mri_server_close(mri_server *s)
 {
@@ -286,45 +341,16 @@ mri_server_close(mri_server *s)
     for (unsigned i = 0; i < s->started; i++) {
         pthread_join(s->threads[i], NULL);
     }
-    while (s->results != NULL) {
-        job *j = s->results;
-
-        s->results = j->next;
-        mri_server_free_stream(j->made);
-        if (j->result != NULL) {
-            mri_server_unref(NULL, j->result);
-        }
-        mri_server_free_job(j);
-    }
+    forget_work(s);
     if (s->socket != NULL) {
         (void)zmq_close(s->socket);
     }
     if (s->context != NULL) {
         (void)zmq_ctx_term(s->context);
     }
-    while (s->block_count != 0) {
-        mri_server_unref(NULL, s->blocks[--s->block_count]);
-    }
-    while (s->gone != NULL) {
-        block *b = s->gone;
-
-        s->gone = b->next;
-        mri_free(b);
-    }
-    for (size_t i = 0; i < s->stream_count; i++) {
-        mri_server_free_stream(s->streams[i]);
-    }
-    for (size_t i = 0; i < MAX_LISTEN; i++) {
-        if (i < s->bound && s->endpoints[i].ipc) {
-            (void)unlink(mri_endpoint_path(&s->endpoints[i]));
-        }
-        mri_lock_release(&s->locks[i]);
-    }
-    for (size_t i = 0; i < s->dataset_count; i++) {
-        mr_dataset_close(s->datasets[i].ds);
-        mri_free(s->datasets[i].path);
-        mri_free(s->datasets[i].name);
-    }
+    forget_blocks(s);
+    leave_endpoints(s);
+    close_datasets(s);
     mri_answer_close(s->machine);
     mri_queue_close(s->queue);
     mri_free(s->threads);
