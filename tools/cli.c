@@ -408,6 +408,19 @@ mri_cli_new_name(const char *name, mr_diag *diag)
 }
 
 mr_err
+mri_cli_number(const char *name, uint64_t value, uint64_t least, uint64_t most,
+               mr_diag *diag)
+{
+    if (value >= least && value <= most) {
+        return MR_OK;
+    }
+    return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE,
+                    "--%s cannot be %llu: expected %llu to %llu", name,
+                    (unsigned long long)value, (unsigned long long)least,
+                    (unsigned long long)most);
+}
+
+mr_err
 mri_cli_ms(const char *name, double seconds, uint32_t *ms, mr_diag *diag)
 {
     if (!(seconds > 0 && seconds < 1e6)) { /* not a number: refused as well */

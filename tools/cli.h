@@ -19,6 +19,8 @@
 
 #include <stdio.h>
 
+#define MRI_CLI_THREADS 1024 /* of one command, at most */
+
 typedef struct mri_progress_line {
     const char *verb;
     double began, last_shown, last_line;
@@ -64,6 +66,10 @@ mr_err mri_cli_args(const mri_cli *cli, size_t least, size_t most,
 /* The name of a dataset to make or to add to: NAME@N means a generation, and
  * those are never written. MR_EARG, unless a folder has that very name. */
 mr_err mri_cli_new_name(const char *name, mr_diag *diag);
+
+/* --NAME as a number from `least` to `most`; MR_EARG otherwise. */
+mr_err mri_cli_number(const char *name, uint64_t value, uint64_t least,
+                      uint64_t most, mr_diag *diag);
 
 /* stderr, unless -q. */
 void mri_cli_say(const mri_cli *cli, const char *fmt, ...) MRI_PRINTF(2, 3);

@@ -265,17 +265,19 @@ typedef struct flags {
 static mr_err
 take_flags(batch_run *b, const flags *f, mr_diag *diag)
 {
-    mr_err err = MR_OK;
+    mr_err err;
 
     if (b->hash != NULL && b->hash[0] != '\0' && strcmp(b->hash, "rows") != 0) {
         return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE,
                         "--hash cannot be '%s': expected nothing, or rows",
                         b->hash);
     }
-    if (f->size == 0 || f->size > UINT32_MAX || f->threads > 1024) {
-        return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE, "%s: expected %s",
-                        f->threads > 1024 ? "--threads" : "--batch-size",
-                        f->threads > 1024 ? "at most 1024" : "1 to 4294967295");
+    err = mri_cli_number("batch-size", f->size, 1, UINT32_MAX, diag);
+    if (err == MR_OK) {
+        err = mri_cli_number("threads", f->threads, 0, MRI_CLI_THREADS, diag);
+    }
+    if (err != MR_OK) {
+        return err;
     }
     b->o.batch_size = (uint32_t)f->size;
     b->o.threads = (uint32_t)f->threads;

@@ -172,10 +172,8 @@ mri_cmd_compact(int argc, char **argv)
         return mri_cli_end(&cli, rc);
     }
     err = mri_cli_args(&cli, 1, 1, &diag);
-    if (err == MR_OK && (workers == 0 || workers > 1024)) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--threads cannot be %llu: expected 1 to 1024",
-                       (unsigned long long)workers);
+    if (err == MR_OK) {
+        err = mri_cli_number("threads", workers, 1, MRI_CLI_THREADS, &diag);
     }
     if (err == MR_OK) {
         o.dataset = cli.rest.at[0];

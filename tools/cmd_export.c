@@ -347,6 +347,9 @@ mri_cmd_export(int argc, char **argv)
         err = mri_fail(&diag, MRI_E_USAGE, MR_NOWHERE, "export needs -o DIR");
     }
     if (err == MR_OK) {
+        err = mri_cli_number("threads", workers, 0, MRI_CLI_THREADS, &diag);
+    }
+    if (err == MR_OK) {
         err = mr_dataset_open(&ds, cli.rest.at[0], &diag);
     }
     if (err == MR_OK) {

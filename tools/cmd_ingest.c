@@ -357,15 +357,11 @@ mri_cmd_ingest(int argc, char **argv)
     if (err == MR_OK && o.output != NULL) {
         err = mri_cli_new_name(o.output, &diag);
     }
-    if (err == MR_OK && (workers == 0 || workers > 1024)) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--threads cannot be %llu: expected 1 to 1024",
-                       (unsigned long long)workers);
+    if (err == MR_OK) {
+        err = mri_cli_number("threads", workers, 1, MRI_CLI_THREADS, &diag);
     }
-    if (err == MR_OK && (folds == 1 || folds > MRI_FOLDS_MAX)) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--folds cannot be %llu: expected 2 to %u",
-                       (unsigned long long)folds, MRI_FOLDS_MAX);
+    if (err == MR_OK && folds != 0) {
+        err = mri_cli_number("folds", folds, 2, MRI_FOLDS_MAX, &diag);
     }
     if (err == MR_OK) {
         err = parse_max_bad(max_bad, &o, &diag);

@@ -179,6 +179,24 @@ rows_of_keys(table *t, const mri_cli *cli, const char *class_name,
     return err;
 }
 
+/* Samples come from the command line or from a table, each with its labels. */
+static mr_err
+check_sources(const mri_cli *cli, bool from_table, bool labels, mr_diag *diag)
+{
+    if (from_table == (cli->rest.count > 1)) {
+        return mri_fail(diag, MRI_E_USAGE, MR_NOWHERE,
+                        "relabel needs either KEY... or --csv F");
+    }
+    if (from_table == labels) {
+        return mri_fail(diag, MRI_E_USAGE, MR_NOWHERE,
+                        from_table
+                            ? "--class and --group go with KEY..., the table "
+                              "has its own"
+                            : "KEY... needs --class or --group");
+    }
+    return MR_OK;
+}
+
 static mr_err
 print_json(const mri_relabel_options *o, const mri_relabel_report *r,
            mr_diag *diag)
@@ -284,16 +302,9 @@ mri_cmd_relabel(int argc, char **argv)
         return mri_cli_end(&cli, rc);
     }
     err = mri_cli_args(&cli, 1, 0, &diag);
-    if (err == MR_OK && (csv != NULL) == (cli.rest.count > 1)) {
-        err = mri_fail(&diag, MRI_E_USAGE, MR_NOWHERE,
-                       "relabel needs either KEY... or --csv F");
-    }
-    if (err == MR_OK &&
-        (csv != NULL) == (class_name != NULL || group != NULL)) {
-        err = mri_fail(&diag, MRI_E_USAGE, MR_NOWHERE,
-                       csv != NULL ? "--class and --group go with KEY..., the "
-                                     "table has its own"
-                                   : "KEY... needs --class or --group");
+    if (err == MR_OK) {
+        err = check_sources(&cli, csv != NULL,
+                            class_name != NULL || group != NULL, &diag);
     }
     if (err == MR_OK) {
         err = csv != NULL ? read_table(&t, csv, &diag)

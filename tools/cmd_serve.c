@@ -88,10 +88,8 @@ mri_cmd_serve(int argc, char **argv)
         return mri_cli_end(&cli, rc);
     }
     err = mri_cli_args(&cli, 1, 0, &diag);
-    if (err == MR_OK && threads > 1024) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--threads cannot be %llu: expected at most 1024",
-                       (unsigned long long)threads);
+    if (err == MR_OK) {
+        err = mri_cli_number("threads", threads, 0, MRI_CLI_THREADS, &diag);
     }
     o.threads = (uint32_t)threads;
     o.listen = listen.at;

@@ -54,18 +54,6 @@ check_kind(const mri_cli *cli, mr_diag *diag)
                     near != NULL ? near : "", near != NULL ? "'?" : "");
 }
 
-/* --NAME lies in 1 .. most. */
-static mr_err
-check_number(const char *name, uint64_t v, uint64_t most, mr_diag *diag)
-{
-    if (v >= 1 && v <= most) {
-        return MR_OK;
-    }
-    return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE,
-                    "--%s cannot be %llu: expected 1 to %llu", name,
-                    (unsigned long long)v, (unsigned long long)most);
-}
-
 static mr_err
 print_json(const mri_cells_options *o, const mri_cells_report *r,
            double seconds, mr_diag *diag)
@@ -147,13 +135,13 @@ mri_cmd_synth(int argc, char **argv)
     }
     err = check_kind(&cli, &diag);
     if (err == MR_OK) {
-        err = check_number("count", count, MOST_CELLS, &diag);
+        err = mri_cli_number("count", count, 1, MOST_CELLS, &diag);
     }
     if (err == MR_OK) {
-        err = check_number("donors", donors, MOST_DONORS, &diag);
+        err = mri_cli_number("donors", donors, 1, MOST_DONORS, &diag);
     }
     if (err == MR_OK) {
-        err = check_number("threads", workers, 1024, &diag);
+        err = mri_cli_number("threads", workers, 1, MRI_CLI_THREADS, &diag);
     }
     if (err == MR_OK) {
         o = (mri_cells_options){

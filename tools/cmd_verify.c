@@ -225,6 +225,9 @@ mri_cmd_verify(int argc, char **argv)
     }
     err = mri_cli_args(&cli, 1, 0, &diag);
     if (err == MR_OK) {
+        err = mri_cli_number("threads", workers, 0, MRI_CLI_THREADS, &diag);
+    }
+    if (err == MR_OK) {
         err = verify_all(&cli, workers != 0 ? (unsigned)workers : 1, &found,
                          &diag);
     }

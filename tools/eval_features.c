@@ -141,10 +141,11 @@ check_arguments(job *j, uint64_t batch, uint64_t threads, mr_diag *diag)
         err = mri_fail(diag, MRI_E_USAGE, MR_NOWHERE,
                        "eval features needs -o F.mrf");
     }
-    if (err == MR_OK && (batch == 0 || batch > 65536 || threads > 1024)) {
-        err = mri_fail(diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--batch-size must be 1 to 65536, --threads at most "
-                       "1024");
+    if (err == MR_OK) {
+        err = mri_cli_number("batch-size", batch, 1, 65536, diag);
+    }
+    if (err == MR_OK) {
+        err = mri_cli_number("threads", threads, 0, MRI_CLI_THREADS, diag);
     }
     if (err == MR_OK) {
         j->o.weights = j->cli->rest.at[0];

@@ -255,9 +255,11 @@ mri_eval_knn(int argc, char **argv)
     }
     job.cli = &cli;
     err = mri_cli_args(&cli, 1, 1, &diag);
-    if (err == MR_OK && (k > UINT32_MAX || threads > 1024)) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--k or --threads is too large");
+    if (err == MR_OK) {
+        err = mri_cli_number("k", k, 0, UINT32_MAX, &diag);
+    }
+    if (err == MR_OK) {
+        err = mri_cli_number("threads", threads, 0, MRI_CLI_THREADS, &diag);
     }
     if (err == MR_OK) {
         err = mri_features_open(&f, cli.rest.at[0], &diag);

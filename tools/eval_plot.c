@@ -149,9 +149,8 @@ mri_eval_plot(int argc, char **argv)
         return mri_cli_end(&cli, rc);
     }
     err = check_arguments(&cli, &out, &diag);
-    if (err == MR_OK && threads > 1024) {
-        err = mri_fail(&diag, MRI_E_VALUE, MR_NOWHERE,
-                       "--threads must be at most 1024");
+    if (err == MR_OK) {
+        err = mri_cli_number("threads", threads, 0, MRI_CLI_THREADS, &diag);
     }
     if (err == MR_OK) {
         o.color = (mri_plot_color)color;

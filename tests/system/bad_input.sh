@@ -126,6 +126,11 @@ bad 2 E0101 "export needs -o DIR" export good.mr
 bad 2 E0101 "train needs -o RUN" train dino good.mr
 bad 2 E0101 "needs -o F.mrf" eval features run good.mr
 bad 2 E0103 "--threads cannot be 'x'" verify good.mr -j x
+for verb in verify "export -o new" batch serve; do
+    # shellcheck disable=SC2086
+    bad 2 E0103 "--threads cannot be 5000000000: expected 0 to 1024" \
+        $verb good.mr -j 5000000000
+done
 bad 2 E0103 "--as cannot be 'tiff': expected npy.jpeg" export good.mr -o new \
     --as tiff
 bad 2 E0103 "--index cannot be '5:2'" batch good.mr --index 5:2
