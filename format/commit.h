@@ -18,7 +18,8 @@ typedef struct mri_stats {
     uint32_t channels;
     mr_channel_stats *channel;
     mri_bins bins;
-    mri_bytes *histogram; /* [channels], packed; NULL: not kept */
+    /* [2 * channels], packed: of all, then of the foreground. NULL: not kept */
+    mri_bytes *histogram;
 } mri_stats;
 
 typedef struct mri_making {
@@ -39,6 +40,7 @@ typedef struct mri_making {
     mri_variant *variants; /* [MRI_VARIANTS], most frequent first */
     uint32_t variant_count;
     mri_measures measures;
+    bool uncovered; /* percentiles of the foreground are not asked for */
     bool undecoded; /* pictures are not looked into: no percentiles of them */
     mri_split_result split_result;
     uint8_t content_id[16];

@@ -32,7 +32,9 @@ enum { WORKERS = 32 };
 typedef struct worker {
     mr_scratch *scratch;
     mri_bytes pixels;
-    uint32_t *bins; /* [channels][bins.count] */
+    mri_stat_proof cover; /* the label over the field at hand */
+    mri_bytes under;
+    uint32_t *bins; /* [parts][channels][bins.count] */
     uint64_t counted;
 } worker;
 
@@ -49,7 +51,7 @@ typedef struct counting {
     bool unread; /* a sample is damaged */
     /* The pass at hand: some channels, one split, one direction. */
     uint32_t first, channels;
-    uint64_t *sum, *all; /* [channels][bins.count] */
+    uint64_t *sum, *all; /* [parts][channels][bins.count] */
     const mri_piece_of *piece;
     uint64_t done, total; /* pieces, in all passes */
     pthread_mutex_t lock;
@@ -67,13 +69,26 @@ stats_at(const mri_making *c, uint32_t split, uint32_t field)
     return &c->stats[(size_t)split * c->in->schema->field_count + field];
 }
 
+/* All of a field, and what lies under labels if there is such. */
+static uint32_t
+parts_of(const counting *x)
+{
+    return x->bins.covered ? 2 : 1;
+}
+
+static size_t
+bins_of(const counting *x)
+{
+    return (size_t)parts_of(x) * x->channels * x->bins.count;
+}
+
 /* ---- counting ---- */
 
 /* What a worker has counted goes into the sum. */
 static void
 hand_over(counting *x, worker *w, bool minus)
 {
-    size_t n = (size_t)x->channels * x->bins.count;
+    size_t n = bins_of(x);
 
     pthread_mutex_lock(&x->lock);
     for (size_t i = 0; i < n; i++) {
@@ -106,7 +121,8 @@ channels_of(const counting *x, const mri_grid_row *g, const mr_box *box,
     *end = *end > x->first + x->channels ? x->first + x->channels : *end;
 }
 
-static void
+/* False: no memory. */
+static bool
 count_chunk(counting *x, worker *w, const mri_grid_row *g, const mr_box *box,
             const double scale[2])
 {
@@ -119,7 +135,15 @@ count_chunk(counting *x, worker *w, const mri_grid_row *g, const mr_box *box,
         }
     }
     channels_of(x, g, box, &channel, &end);
+    if (w->cover.has_cover) {
+        mri_cover cover = {&w->cover.cover_grid, w->cover.cover.data};
+
+        if (!mri_cover_under(&w->under, &cover, g, box)) {
+            return false;
+        }
+    }
     for (; channel < end; channel++) {
+        uint32_t *bins = w->bins + (size_t)(channel - x->first) * x->bins.count;
         mri_bin_run run = {
             .dtype = (mr_dtype)g->dtype,
             .pixels = w->pixels.data,
@@ -127,10 +151,14 @@ count_chunk(counting *x, worker *w, const mri_grid_row *g, const mr_box *box,
             .slope = scale[0],
             .inter = scale[1]};
 
-        mri_bins_count(&x->bins,
-                       w->bins + (size_t)(channel - x->first) * x->bins.count,
-                       &run);
+        mri_bins_count(&x->bins, bins, &run);
+        if (w->cover.has_cover) {
+            run.under = w->under.data;
+            mri_bins_count(&x->bins, bins + (size_t)x->channels * x->bins.count,
+                           &run);
+        }
     }
+    return true;
 }
 
 static mr_err
@@ -176,8 +204,8 @@ count_array(counting *x, worker *w, const mri_piece_of *p,
         }
         make_room(x, w, mri_box_len(&box, g->ndim), p->minus);
         err = read_chunk(w, p->shard, g, &box, diag);
-        if (err == MR_OK) {
-            count_chunk(x, w, g, &box, scale);
+        if (err == MR_OK && !count_chunk(x, w, g, &box, scale)) {
+            err = no_memory(diag);
         }
     }
     return err;
@@ -190,12 +218,13 @@ typedef struct rows_to {
     const mri_grid_row *g;
     const double *scale;
     bool minus;
+    bool starved;
 } rows_to;
 
 static void
 count_rows(void *user, const uint8_t *rows, uint32_t first, uint32_t count)
 {
-    const rows_to *to = user;
+    rows_to *to = user;
     mr_box box = {.first = {first}, .size = {count}};
 
     (void)rows; /* they are in to->w->pixels */
@@ -203,7 +232,9 @@ count_rows(void *user, const uint8_t *rows, uint32_t first, uint32_t count)
         box.size[i] = to->g->dims[i];
     }
     make_room(to->x, to->w, mri_box_len(&box, to->g->ndim), to->minus);
-    count_chunk(to->x, to->w, to->g, &box, to->scale);
+    if (!count_chunk(to->x, to->w, to->g, &box, to->scale)) {
+        to->starved = true;
+    }
 }
 
 static mr_err
@@ -215,7 +246,10 @@ count_picture(counting *x, worker *w, const mri_piece_of *p,
     mr_err err = mri_shard_read_verbatim(p->shard, g, &picture.jpeg,
                                          &picture.bytes, w->scratch, diag);
 
-    return err == MR_OK ? mri_picture_read(&picture, &w->pixels, diag) : err;
+    if (err == MR_OK) {
+        err = mri_picture_read(&picture, &w->pixels, diag);
+    }
+    return err == MR_OK && to.starved ? no_memory(diag) : err;
 }
 
 static mr_err
@@ -233,6 +267,11 @@ count_grid(counting *x, worker *w, const mri_piece_of *p,
         return err;
     }
     err = mri_shard_scale(p->shard, row, i, scale, diag);
+    w->cover.has_cover = false;
+    if (err == MR_OK && x->bins.covered && g.ndim != 0) {
+        err = mri_shard_load_cover(p->shard, row, &g, &w->cover, w->scratch,
+                                   diag);
+    }
     if (err != MR_OK) {
         return err;
     }
@@ -327,6 +366,19 @@ count_pieces(counting *x, uint32_t split, bool minus, mr_diag *diag)
 
 /* ---- the results ---- */
 
+/* Row `i` of the sum, and what is packed in other bins. */
+static bool
+add_packed(counting *x, uint32_t i, const mri_bins *old,
+           const ProtobufCBinaryData *packed, uint64_t *room)
+{
+    memset(room, 0, old->count * sizeof *room);
+    if (!mri_bins_unpack(old, room, packed->data, packed->len)) {
+        return false;
+    }
+    mri_bins_convert(&x->bins, x->sum + (size_t)i * x->bins.count, old, room);
+    return true;
+}
+
 /* What the generation before has counted of a split. */
 static mr_err
 load_counts(counting *x, uint32_t split, mr_diag *diag)
@@ -349,10 +401,11 @@ load_counts(counting *x, uint32_t split, mr_diag *diag)
         const ProtobufCBinaryData *packed =
             mri_histogram_of_pb(pb, x->first + i);
 
-        memset(room, 0, old.count * sizeof *room);
-        ok = ok && mri_bins_unpack(&old, room, packed->data, packed->len);
-        mri_bins_convert(&x->bins, x->sum + (size_t)i * x->bins.count, &old,
-                         room);
+        ok = ok && add_packed(x, i, &old, packed, room);
+        if (x->bins.covered) {
+            packed = &pb->channels[x->first + i]->foreground_histogram;
+            ok = ok && add_packed(x, x->channels + i, &old, packed, room);
+        }
     }
     x->lost = x->lost || !ok;
     mri_free(room);
@@ -371,6 +424,11 @@ find_percentiles(const counting *x, uint32_t split, const uint64_t *bins)
         mri_percentiles(st->percentile, &x->bins, count, 0, &st->all);
         mri_percentiles(st->nonzero_percentile, &x->bins, count,
                         st->all.count - st->nonzero.count, &st->nonzero);
+        if (x->bins.covered) {
+            count += (size_t)x->channels * x->bins.count;
+            mri_percentiles(st->foreground_percentile, &x->bins, count, 0,
+                            &st->foreground);
+        }
         st->exact = x->bins.kind == MRI_BINS_STORED;
     }
 }
@@ -379,22 +437,25 @@ static mr_err
 keep_split(counting *x, uint32_t split, mr_diag *diag)
 {
     mri_stats *s = stats_at(x->c, split, x->field);
-    size_t n = (size_t)x->channels * x->bins.count;
+    size_t n = bins_of(x);
 
     find_percentiles(x, split, x->sum);
     s->bins = x->bins;
     if (s->histogram == NULL) {
-        s->histogram = mri_alloc(s->channels, sizeof *s->histogram);
+        s->histogram = mri_alloc(s->channels, 2 * sizeof *s->histogram);
     }
     if (s->histogram == NULL) {
         return no_memory(diag);
     }
     for (uint32_t i = 0; i < x->channels && x->first + i < s->channels; i++) {
-        mri_bytes *to = &s->histogram[x->first + i];
+        for (uint32_t part = 0; part < parts_of(x); part++) {
+            mri_bytes *to = &s->histogram[part * s->channels + x->first + i];
+            size_t row = (size_t)part * x->channels + i;
 
-        to->len = 0;
-        if (!mri_bins_pack(to, &x->bins, x->sum + (size_t)i * x->bins.count)) {
-            return no_memory(diag);
+            to->len = 0;
+            if (!mri_bins_pack(to, &x->bins, x->sum + row * x->bins.count)) {
+                return no_memory(diag);
+            }
         }
     }
     for (size_t i = 0; i < n; i++) {
@@ -407,7 +468,7 @@ keep_split(counting *x, uint32_t split, mr_diag *diag)
 static mr_err
 count_channels(counting *x, mr_diag *diag)
 {
-    size_t n = (size_t)x->channels * x->bins.count;
+    size_t n = bins_of(x);
     uint32_t splits = x->c->in->split_count;
     mr_err err = MR_OK;
 
@@ -440,6 +501,8 @@ close_counting(counting *x)
     for (unsigned i = 0; i < x->worker_count; i++) {
         mr_scratch_close(x->workers[i].scratch);
         mri_bytes_release(&x->workers[i].pixels);
+        mri_stat_proof_release(&x->workers[i].cover);
+        mri_bytes_release(&x->workers[i].under);
         mri_free(x->workers[i].bins);
     }
     mri_free(x->sum);
@@ -466,10 +529,10 @@ open_counting(counting *x, uint32_t channels, mr_diag *diag)
     uint64_t each;
 
     x->worker_count = mri_making_workers(x->c, x->pieces.count);
-    each = (uint64_t)x->bins.count * (4 * x->worker_count + 16);
+    each = (uint64_t)x->bins.count * (4 * x->worker_count + 16) * parts_of(x);
     x->channels = ROOM / each < channels ? (uint32_t)(ROOM / each) : channels;
-    x->sum = mri_alloc(x->channels, x->bins.count * sizeof *x->sum);
-    x->all = mri_alloc(x->channels, x->bins.count * sizeof *x->all);
+    x->sum = mri_alloc(bins_of(x), sizeof *x->sum);
+    x->all = mri_alloc(bins_of(x), sizeof *x->all);
     if (x->sum == NULL || x->all == NULL) {
         return no_memory(diag);
     }
@@ -477,7 +540,7 @@ open_counting(counting *x, uint32_t channels, mr_diag *diag)
         worker *w = &x->workers[i];
 
         w->scratch = mr_scratch_open();
-        w->bins = mri_alloc(x->channels, x->bins.count * sizeof *w->bins);
+        w->bins = mri_alloc(bins_of(x), sizeof *w->bins);
         if (w->scratch == NULL || w->bins == NULL) {
             return no_memory(diag);
         }
@@ -510,20 +573,20 @@ count_field(counting *x, mr_diag *diag)
 }
 
 static void
-drop_packed(const mri_making *c, uint32_t field)
+drop_packed(const mri_making *c, uint32_t field, uint32_t part)
 {
     for (uint32_t s = 0; s < c->in->split_count; s++) {
         mri_stats *st = stats_at(c, s, field);
 
         for (uint32_t i = 0; st->histogram != NULL && i < st->channels; i++) {
-            mri_bytes_release(&st->histogram[i]);
+            mri_bytes_release(&st->histogram[part * st->channels + i]);
         }
     }
 }
 
 /* Packed histograms are kept as far as they leave a manifest small. */
 static void
-limit_packed(const mri_making *c, uint32_t field, size_t *left)
+limit_packed(const mri_making *c, uint32_t field, uint32_t part, size_t *left)
 {
     size_t bytes = 0;
 
@@ -531,11 +594,11 @@ limit_packed(const mri_making *c, uint32_t field, size_t *left)
         const mri_stats *st = stats_at(c, s, field);
 
         for (uint32_t i = 0; st->histogram != NULL && i < st->channels; i++) {
-            bytes += st->histogram[i].len;
+            bytes += st->histogram[part * st->channels + i].len;
         }
     }
     if (bytes > *left) {
-        drop_packed(c, field);
+        drop_packed(c, field, part);
     } else {
         *left -= bytes;
     }
@@ -552,12 +615,28 @@ no_percentiles(const mri_making *c, uint32_t field)
             mr_channel_stats *st = &of->channel[k];
 
             for (int q = 0; q < MR_PERCENTILES; q++) {
-                st->percentile[q] = st->nonzero_percentile[q] = (double)NAN;
+                st->percentile[q] = st->nonzero_percentile[q] =
+                    st->foreground_percentile[q] = (double)NAN;
             }
             st->exact = false;
         }
     }
-    drop_packed(c, field);
+    drop_packed(c, field, 0);
+    drop_packed(c, field, 1);
+}
+
+/* Does a label of any sample cover anything? */
+static bool
+has_foreground(const counting *x)
+{
+    const mri_stats *s = stats_at(x->c, x->c->in->split_count, x->field);
+
+    for (uint32_t i = 0; !x->c->uncovered && i < s->channels; i++) {
+        if (s->channel[i].foreground.count != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static mr_err
@@ -568,6 +647,7 @@ do_field(counting *x, mr_diag *diag)
     if (err != MR_OK || x->bins.kind == MRI_BINS_NONE) {
         return err;
     }
+    x->bins.covered = has_foreground(x);
     if (x->bins.decoded && x->c->undecoded) {
         for (uint32_t s = 0; s <= x->c->in->split_count; s++) {
             stats_at(x->c, s, x->field)->bins = x->bins;
@@ -595,7 +675,7 @@ do_field(counting *x, mr_diag *diag)
 mr_err
 mri_making_histograms(mri_making *c, mr_diag *diag)
 {
-    size_t left = PACKED_ROOM;
+    size_t left[2] = {PACKED_ROOM, PACKED_ROOM};
     mr_err err = MR_OK;
 
     for (uint32_t f = 0; err == MR_OK && f < c->in->schema->field_count; f++) {
@@ -605,7 +685,8 @@ mri_making_histograms(mri_making *c, mr_diag *diag)
         pthread_mutex_init(&x.lock, NULL);
         err = do_field(&x, diag);
         pthread_mutex_destroy(&x.lock);
-        limit_packed(c, f, &left);
+        limit_packed(c, f, 0, &left[0]);
+        limit_packed(c, f, 1, &left[1]);
     }
     return err;
 }

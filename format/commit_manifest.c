@@ -217,12 +217,18 @@ fill_channel(Mri__PbChannel *to, Mri__PbMoments room[4], const mri_stats *s,
     fill_moments(to->unit, &from->unit);
     fill_moments(to->foreground, &from->foreground);
     to->non_finite = from->non_finite;
+    to->n_foreground_percentiles = how_many(from->foreground_percentile);
+    to->foreground_percentiles = from->foreground_percentile;
     fill_percentiles(to, from, s->bins.decoded);
     if (s->histogram != NULL) {
         ProtobufCBinaryData packed = {s->histogram[channel].len,
                                       s->histogram[channel].data};
 
+        const mri_bytes *under = &s->histogram[s->channels + channel];
+
         *(s->bins.decoded ? &to->decoded_histogram : &to->histogram) = packed;
+        to->foreground_histogram =
+            (ProtobufCBinaryData){under->len, under->data};
     }
 }
 

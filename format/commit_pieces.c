@@ -140,6 +140,10 @@ usable(const Mri__PbStatistics *pb, const mri_bins *bins)
             mri_histogram_of_pb(pb, i)->len == 0) {
             return false;
         }
+        if (bins->covered && ch->foreground != NULL &&
+            ch->foreground->count != 0 && ch->foreground_histogram.len == 0) {
+            return false;
+        }
     }
     return true;
 }

@@ -185,7 +185,8 @@ mri_making_stats(mri_making *c, mr_diag *diag)
 static void
 release_stats(mri_stats *s)
 {
-    for (uint32_t i = 0; s->histogram != NULL && i < s->channels; i++) {
+    for (size_t i = 0; s->histogram != NULL && i < 2 * (size_t)s->channels;
+         i++) {
         mri_bytes_release(&s->histogram[i]);
     }
     mri_free(s->histogram);

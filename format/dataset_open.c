@@ -235,6 +235,8 @@ load_percentiles(mr_channel_stats *to, const Mri__PbChannel *from, bool decoded)
     take_percentiles(
         to->percentile, decoded ? from->decoded_percentiles : from->percentiles,
         decoded ? from->n_decoded_percentiles : from->n_percentiles);
+    take_percentiles(to->foreground_percentile, from->foreground_percentiles,
+                     from->n_foreground_percentiles);
     take_percentiles(to->nonzero_percentile,
                      decoded ? from->decoded_nonzero_percentiles
                              : from->nonzero_percentiles,

@@ -23,6 +23,7 @@ typedef struct remake {
     mri_schema schema;
     mri_commit in;
     const char **names;
+    bool covered; /* it has percentiles of the foreground */
     mri_making c;
 } remake;
 
@@ -145,21 +146,32 @@ same_moments(const mr_channel_stats *a, const mr_channel_stats *b)
 }
 
 static bool
-same_percentiles(const mr_channel_stats *a, const mr_channel_stats *b)
+same_percentiles(const remake *r, const mr_channel_stats *a,
+                 const mr_channel_stats *b)
 {
     return a->exact == b->exact && same_numbers(a->percentile, b->percentile) &&
-           same_numbers(a->nonzero_percentile, b->nonzero_percentile);
+           same_numbers(a->nonzero_percentile, b->nonzero_percentile) &&
+           (!r->covered ||
+            same_numbers(a->foreground_percentile, b->foreground_percentile));
 }
 
 /* ---- of decoded pictures, which are not decoded once more ---- */
 
+typedef struct told_of {
+    const remake *r;
+    const Mri__PbStatistics *pb;
+    mri_bins bins;
+    uint64_t *count; /* room for them */
+} told_of;
+
 /* Add what a manifest says of a channel, in one split or in all of them.
  * False: it does not hold. *whole: nothing was left out. */
 static bool
-add_told(const remake *r, const Mri__PbStatistics *of, const mri_bins *b,
-         size_t channel, uint64_t *count, bool *whole)
+add_told(const told_of *t, size_t channel, bool under, uint64_t *count,
+         bool *whole)
 {
-    const Mri__PbManifest *m = r->ds->manifest;
+    const Mri__PbManifest *m = t->r->ds->manifest;
+    const Mri__PbStatistics *of = t->pb;
     bool holds = true;
 
     *whole = true;
@@ -167,15 +179,18 @@ add_told(const remake *r, const Mri__PbStatistics *of, const mri_bins *b,
         const Mri__PbStatistics *pb = m->statistics[i];
         const ProtobufCBinaryData *packed;
         const Mri__PbMoments *all;
+        const Mri__PbChannel *ch;
 
         if (strcmp(pb->field, of->field) != 0 || pb->split[0] == '\0' ||
             (of->split[0] != '\0' && pb != of) || channel >= pb->n_channels) {
             continue;
         }
-        packed = mri_histogram_of_pb(pb, channel);
-        all = pb->channels[channel]->all;
+        ch = pb->channels[channel];
+        packed = under ? &ch->foreground_histogram
+                       : mri_histogram_of_pb(pb, channel);
+        all = under ? ch->foreground : ch->all;
         *whole = *whole && (packed->len != 0 || all == NULL || all->count == 0);
-        holds = mri_bins_unpack(b, count, packed->data, packed->len);
+        holds = mri_bins_unpack(&t->bins, count, packed->data, packed->len);
     }
     return holds;
 }
@@ -192,27 +207,46 @@ sum_of(const uint64_t *count, uint32_t n)
 }
 
 /* Do the percentiles follow from the histogram, and do both count what the
- * moments do? `count` is room for the bins. */
+ * moments do? */
 static bool
-follows(const remake *r, const Mri__PbStatistics *pb, const mri_bins *b,
-        size_t channel, const mr_channel_stats *told, uint64_t *count)
+follows(const told_of *t, size_t channel, const mr_channel_stats *told)
 {
     mr_channel_stats want = *told;
+    uint64_t *count = t->count;
     bool whole;
 
-    memset(count, 0, b->count * sizeof *count);
-    if (!add_told(r, pb, b, channel, count, &whole)) {
+    memset(count, 0, t->bins.count * sizeof *count);
+    if (!add_told(t, channel, false, count, &whole)) {
         return false;
     }
     if (!whole) { /* the writer had no room for it */
         return true;
     }
-    mri_percentiles(want.percentile, b, count, 0, &told->all);
-    mri_percentiles(want.nonzero_percentile, b, count,
+    mri_percentiles(want.percentile, &t->bins, count, 0, &told->all);
+    mri_percentiles(want.nonzero_percentile, &t->bins, count,
                     told->all.count - told->nonzero.count, &told->nonzero);
-    return sum_of(count, b->count) == told->all.count &&
+    return sum_of(count, t->bins.count) == told->all.count &&
            same_numbers(want.percentile, told->percentile) &&
            same_numbers(want.nonzero_percentile, told->nonzero_percentile);
+}
+
+/* The same of the foreground. */
+static bool
+follows_under(const told_of *t, size_t channel, const mr_channel_stats *told)
+{
+    double want[MR_PERCENTILES];
+    bool whole;
+
+    memset(t->count, 0, t->bins.count * sizeof *t->count);
+    if (!add_told(t, channel, true, t->count, &whole)) {
+        return false;
+    }
+    if (!whole) {
+        return true;
+    }
+    mri_percentiles(want, &t->bins, t->count, 0, &told->foreground);
+    return sum_of(t->count, t->bins.count) == told->foreground.count &&
+           same_numbers(want, told->foreground_percentile);
 }
 
 /* What is said of decoded pixels. Nothing may be: an older writer did not
@@ -224,7 +258,7 @@ prove_decoded(const remake *r, size_t i, const mri_bins *bins, bool *holds,
     const Mri__PbStatistics *pb = r->ds->manifest->statistics[i];
     const mri_split_stats *told = &r->ds->stats[i];
     mri_bins b = mri_bins_of_pb(pb);
-    uint64_t *count;
+    told_of t = {.r = r, .pb = pb, .bins = b};
 
     *holds = pb->bins == MRI_BINS_NONE;
     if (!*holds || pb->decoded_bins == MRI_BINS_NONE) {
@@ -232,15 +266,32 @@ prove_decoded(const remake *r, size_t i, const mri_bins *bins, bool *holds,
     }
     *holds = b.kind == bins->kind && b.slope == bins->slope &&
              b.inter == bins->inter;
-    count = mri_alloc(b.count, sizeof *count);
-    if (count == NULL) {
+    t.count = mri_alloc(b.count, sizeof *t.count);
+    if (t.count == NULL) {
         return no_memory(diag);
     }
     for (uint32_t k = 0; *holds && k < told->channels; k++) {
-        *holds = follows(r, pb, &b, k, &told->channel[k], count);
+        *holds = follows(&t, k, &told->channel[k]) &&
+                 (!r->covered || follows_under(&t, k, &told->channel[k]));
     }
-    mri_free(count);
+    mri_free(t.count);
     return MR_OK;
+}
+
+static bool
+says_of_foreground(const Mri__PbManifest *m)
+{
+    for (size_t i = 0; i < m->n_statistics; i++) {
+        for (size_t k = 0; k < m->statistics[i]->n_channels; k++) {
+            const Mri__PbChannel *ch = m->statistics[i]->channels[k];
+
+            if (ch->n_foreground_percentiles != 0 ||
+                ch->foreground_histogram.len != 0) {
+                return true;
+            }
+        }
+    }
+    return false; /* an older writer, or there are no labels */
 }
 
 /* ---- lengths and spacings ---- */
@@ -312,11 +363,15 @@ prove_measures(const remake *r, const Mri__PbStatistics *pb, uint32_t split,
 
 /* A histogram may be left out. */
 static bool
-same_histogram(const mri_stats *s, uint32_t channel,
+same_histogram(const mri_stats *s, uint32_t part, uint32_t channel,
                const Mri__PbStatistics *pb)
 {
-    const ProtobufCBinaryData *b = &pb->channels[channel]->histogram;
-    const mri_bytes *a = s->histogram != NULL ? &s->histogram[channel] : NULL;
+    const Mri__PbChannel *ch = pb->channels[channel];
+    const ProtobufCBinaryData *b =
+        part == 0 ? &ch->histogram : &ch->foreground_histogram;
+    const mri_bytes *a = s->histogram != NULL
+                             ? &s->histogram[part * s->channels + channel]
+                             : NULL;
 
     return b->len == 0 || (a != NULL && a->len == b->len &&
                            memcmp(a->data, b->data, b->len) == 0);
@@ -355,8 +410,9 @@ compare(const remake *r, size_t i, mr_diag *diag)
     } else {
         same = same && same_bins(&s->bins, pb);
         for (uint32_t k = 0; same && k < told->channels; k++) {
-            same = same_percentiles(&s->channel[k], &told->channel[k]) &&
-                   same_histogram(s, k, pb);
+            same = same_percentiles(r, &s->channel[k], &told->channel[k]) &&
+                   same_histogram(s, 0, k, pb) &&
+                   (!r->covered || same_histogram(s, 1, k, pb));
         }
     }
     if (err == MR_OK && same) {
@@ -382,6 +438,8 @@ mri_dataset_prove_stats(const char *dir, unsigned workers,
     mr_err err = open_remake(&r, dir, diag);
 
     if (err == MR_OK) {
+        r.covered = says_of_foreground(r.ds->manifest);
+        r.c.uncovered = !r.covered;
         err = mri_making_stats(&r.c, diag);
     }
     if (err == MR_OK) {

@@ -127,6 +127,36 @@ count_stored(uint32_t *zero, const mri_bin_run *run, uint64_t at, size_t n)
     }
 }
 
+/* The same of what lies under a label, one by one. */
+static void
+count_stored_under(uint32_t *zero, const mri_bin_run *run, uint64_t at,
+                   size_t n)
+{
+    size_t step = (size_t)run->lanes.step;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t k = at + i * step;
+
+        if (run->under[k] == 0) {
+            continue;
+        }
+        switch (run->dtype) {
+        case MR_U8:
+            zero[run->pixels[k]]++;
+            break;
+        case MR_I8:
+            zero[((const int8_t *)run->pixels)[k]]++;
+            break;
+        case MR_U16:
+            zero[((const uint16_t *)(const void *)run->pixels)[k]]++;
+            break;
+        default:
+            zero[((const int16_t *)(const void *)run->pixels)[k]]++;
+            break;
+        }
+    }
+}
+
 static void
 count_brain(uint32_t *bins, const mri_bin_run *run, uint64_t at, size_t n)
 {
@@ -143,7 +173,8 @@ count_brain(uint32_t *bins, const mri_bin_run *run, uint64_t at, size_t n)
 
         at_level[mri_cpu()](v, &part, run->dtype);
         for (size_t k = 0; k < part.n; k++) {
-            if (isfinite(v[k])) {
+            if (isfinite(v[k]) &&
+                (run->under == NULL || run->under[at + (i + k) * step] != 0)) {
                 bins[mri_bin_of(v[k])]++;
             }
         }
@@ -156,7 +187,10 @@ mri_bins_count(const mri_bins *b, uint32_t *bins, const mri_bin_run *run)
     for (uint64_t r = 0; r < run->lanes.runs; r++) {
         uint64_t at = run->lanes.first + r * run->lanes.jump;
 
-        if (b->kind == MRI_BINS_STORED) {
+        if (b->kind == MRI_BINS_STORED && run->under != NULL) {
+            count_stored_under(bins + MRI_BIN_OF_ZERO, run, at,
+                               (size_t)run->lanes.length);
+        } else if (b->kind == MRI_BINS_STORED) {
             count_stored(bins + MRI_BIN_OF_ZERO, run, at,
                          (size_t)run->lanes.length);
         } else {

@@ -29,6 +29,7 @@ typedef struct mri_bins {
     mri_bins_kind kind;
     uint32_t count;
     double slope, inter; /* MRI_BINS_STORED */
+    bool covered;        /* those under labels are counted apart as well */
     bool decoded;        /* of JPEGs too: a manifest has a place apart */
 } mri_bins;
 
@@ -52,6 +53,7 @@ typedef struct mri_bin_run {
     const uint8_t *pixels;
     mri_lanes lanes;
     double slope, inter;
+    const uint8_t *under; /* a byte an element: 0 is left out; NULL: none */
 } mri_bin_run;
 void mri_bins_count(const mri_bins *b, uint32_t *bins, const mri_bin_run *run);
 

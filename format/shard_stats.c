@@ -157,11 +157,10 @@ prove_chunk(const mri_shard *s, mri_survey *survey, uint64_t index,
     return err;
 }
 
-/* Decode the label that lies over field `i`, if the sample has one. */
-static mr_err
-load_cover(const mri_shard *s, const mri_sample_row *sample,
-           const mri_grid_row *g, mri_stat_proof *p, mr_scratch *scratch,
-           mr_diag *diag)
+mr_err
+mri_shard_load_cover(const mri_shard *s, const mri_sample_row *sample,
+                     const mri_grid_row *g, mri_stat_proof *p,
+                     mr_scratch *scratch, mr_diag *diag)
 {
     uint64_t shape[MR_MAX_RANK], bytes;
     mr_err err = MR_OK;
@@ -211,7 +210,7 @@ mri_shard_prove_stats(const mri_shard *s, const mri_sample_row *sample,
         err = mri_shard_scale(s, sample, i, scale, diag);
     }
     if (err == MR_OK) {
-        err = load_cover(s, sample, &g, p, scratch, diag);
+        err = mri_shard_load_cover(s, sample, &g, p, scratch, diag);
     }
     if (err == MR_OK) {
         mri_cover cover = {&p->cover_grid, p->has_cover ? p->cover.data : NULL};

@@ -32,6 +32,16 @@ typedef struct mri_stat_proof {
 } mri_stat_proof;
 
 /*
+ * Decode the label that lies over a field, if the sample has one: then
+ * has_cover, cover_grid and cover say what it is.
+ * errors  MR_ECORRUPT, MR_ENOMEM
+ */
+MR_USE_RESULT mr_err mri_shard_load_cover(const mri_shard *s,
+                                          const mri_sample_row *sample,
+                                          const mri_grid_row *g,
+                                          mri_stat_proof *p,
+                                          mr_scratch *scratch, mr_diag *diag);
+/*
  * Compute the statistics of field `i`, an array decoded at `pixels`, once
  * more: rows of chunks and counts must be equal, sums as near as another order
  * of summing can bring them.

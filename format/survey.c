@@ -135,30 +135,30 @@ run_under(uint8_t *out, mr_dtype dtype, const uint8_t *from, size_t n,
     by_dtype[dtype](out, from, n, step);
 }
 
-/* A byte for each element of the box: is a label above zero over it? */
-static bool
-find_under(mri_survey *s, const mr_box *box)
+bool
+mri_cover_under(mri_bytes *under, const mri_cover *cover, const mri_grid_row *g,
+                const mr_box *box)
 {
-    unsigned ndim = s->g->ndim, inner = ndim - 1;
+    unsigned ndim = g->ndim, inner = ndim - 1;
     uint64_t at[MR_MAX_RANK] = {0}, n = mri_box_len(box, ndim);
     size_t step[MR_MAX_RANK], run;
     uint8_t *out;
     unsigned i;
 
-    s->under.len = 0;
-    if (!mri_bytes_reserve(&s->under, (size_t)n)) {
+    under->len = 0;
+    if (!mri_bytes_reserve(under, (size_t)n)) {
         return false;
     }
-    steps_over(&s->cover, s->g, step);
+    steps_over(cover, g, step);
     run = (size_t)box->size[inner];
-    out = s->under.data;
+    out = under->data;
     do {
-        const uint8_t *from = s->cover.pixels;
+        const uint8_t *from = cover->pixels;
 
         for (i = 0; i < ndim; i++) {
             from += (box->first[i] + at[i]) * step[i];
         }
-        run_under(out, (mr_dtype)s->cover.grid->dtype, from, run, step[inner]);
+        run_under(out, (mr_dtype)cover->grid->dtype, from, run, step[inner]);
         out += run;
         for (i = inner; i-- > 0;) {
             if (++at[i] < box->size[i]) {
@@ -268,7 +268,8 @@ mri_survey_add(mri_survey *s, const mr_box *box, const void *chunk)
             break;
         }
     }
-    if (s->cover.pixels != NULL && !find_under(s, box)) {
+    if (s->cover.pixels != NULL &&
+        !mri_cover_under(&s->under, &s->cover, s->g, box)) {
         return false;
     }
     for (uint32_t c = 0; c < channels; c++) {

@@ -24,6 +24,11 @@ typedef struct mri_cover {
  */
 bool mri_cover_fits(const mri_grid_row *l, const mri_grid_row *g);
 
+/* A byte for each element of a box of `g`, 1 under a label above zero; `g` has
+ * an axis. False: no memory. */
+bool mri_cover_under(mri_bytes *out, const mri_cover *cover,
+                     const mri_grid_row *g, const mr_box *box);
+
 typedef struct mri_survey {
     const mri_grid_row *g;
     double slope, inter;

@@ -58,7 +58,20 @@ json_channel(mri_json *j, const mr_channel_stats *st)
     json_moments(j, "foreground", &st->foreground);
     json_percentiles(j, "percentiles", st->percentile);
     json_percentiles(j, "nonzero_percentiles", st->nonzero_percentile);
+    json_percentiles(j, "foreground_percentiles", st->foreground_percentile);
     mri_json_put_bool(j, "percentiles_exact", st->exact);
+}
+
+static void
+print_percentiles(const double *percentile, bool exact)
+{
+    for (unsigned i = 0; i < MR_PERCENTILES; i++) {
+        if (percentile[i] == percentile[i]) {
+            (void)printf("  %s%.6g", exact ? "" : "~", percentile[i]);
+        } else {
+            (void)printf("  -");
+        }
+    }
 }
 
 static void
@@ -68,19 +81,15 @@ print_channel(const mr_channel_stats *st)
                  st->all.max, mr_moments_mean(&st->all),
                  mr_moments_std(&st->all), mr_moments_mean(&st->unit),
                  mr_moments_std(&st->unit));
-    for (unsigned i = 0; i < MR_PERCENTILES; i++) {
-        if (st->percentile[i] == st->percentile[i]) {
-            (void)printf("  %s%.6g", st->exact ? "" : "~", st->percentile[i]);
-        } else {
-            (void)printf("  -");
-        }
-    }
+    print_percentiles(st->percentile, st->exact);
     if (st->foreground.count != 0) {
-        (void)printf("  %.6g  %.6g\n", mr_moments_mean(&st->foreground),
+        (void)printf("  %.6g  %.6g", mr_moments_mean(&st->foreground),
                      mr_moments_std(&st->foreground));
     } else {
-        (void)printf("  -  -\n");
+        (void)printf("  -  -");
     }
+    print_percentiles(st->foreground_percentile, st->exact);
+    (void)printf("\n");
 }
 
 static void
@@ -90,7 +99,11 @@ print_head(void)
     for (unsigned i = 0; i < MR_PERCENTILES; i++) {
         (void)printf("  p%g", mr_percent(i));
     }
-    (void)printf("  mean>0  std>0\n");
+    (void)printf("  mean>0  std>0");
+    for (unsigned i = 0; i < MR_PERCENTILES; i++) {
+        (void)printf("  p%g>0", mr_percent(i));
+    }
+    (void)printf("\n");
 }
 
 /* ---- lengths and spacings ---- */
@@ -200,7 +213,7 @@ mri_inspect_stats(const mr_dataset *ds, mri_json *j)
         mri_json_array(j);
     } else {
         (void)printf("mean01, std01: each sample scaled to [0, 1] first; "
-                     "~: within 1/256; mean>0: under a label\n");
+                     "~: within 1/256; >0: under a label\n");
         print_measures_head();
     }
     for_all(ds, j, show_measures);

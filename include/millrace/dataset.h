@@ -262,6 +262,8 @@ typedef struct mr_channel_stats {
      * as they decode.
      */
     double percentile[MR_PERCENTILES], nonzero_percentile[MR_PERCENTILES];
+    /* Of the foreground; NaN also if an older millrace wrote the generation. */
+    double foreground_percentile[MR_PERCENTILES];
     bool exact;
 } mr_channel_stats;
 

@@ -200,7 +200,8 @@ put_codings(void)
     put_coded("lz4hc", MR_U32, MRI_CODING_LZ4HC, false);
 }
 
-/* The manifest, as if its images were JPEGs. */
+/* The manifest, as if its images were JPEGs, with percentiles of what is not
+ * zero as those of a foreground. */
 static void
 put_decoded(void)
 {
@@ -222,6 +223,10 @@ put_decoded(void)
             c->decoded_percentiles = c->percentiles;
             c->n_percentiles = 0;
             c->percentiles = NULL;
+            c->n_foreground_percentiles = c->n_nonzero_percentiles;
+            c->foreground_percentiles = c->nonzero_percentiles;
+            c->n_nonzero_percentiles = 0;
+            c->nonzero_percentiles = NULL;
             c->decoded_histogram = c->histogram;
             c->histogram = (ProtobufCBinaryData){0, NULL};
         }

@@ -361,6 +361,34 @@ def without_pictures(told):
         c.fields.get(n) for c in told.messages(3) for n in (9, 10, 11))
 
 
+def bin_and_value(field, x, kind):
+    real = float(x) * field.slope + field.inter if field.scaled else float(x)
+    if not math.isfinite(real):
+        return None, real
+    return x + 32768 if kind == 1 else bin_of(real), real
+
+
+def says_of_foreground(dataset):
+    return any(c.fields.get(12) for m in dataset.manifest.messages(8)
+               for c in m.messages(3))
+
+
+def foreground_bins(here, c, kind):
+    """Bins of the values of channel c under labels."""
+    out = {}
+    for step, field in here:
+        if field.encoding != "chunks":
+            continue
+        under = foreground(step, field)
+        stride, channels = strides(field.axes, field.shape).get("C", (1, 1))
+        for i, x in enumerate(whole_numbers(field, values(step, field))):
+            if under[i] and i // stride % channels == c:
+                b, _ = bin_and_value(field, x, kind)
+                if b is not None:
+                    out[b] = out.get(b, 0) + 1
+    return out
+
+
 def can_decode():
     if "hash of decoded JPEG (another decoder)" in skipped or \
             "decoded JPEG (no Pillow)" in skipped:
@@ -402,19 +430,21 @@ def check_histograms(dataset, live, pictures):
             counted, nonzero = {}, {}
             for step, f in here if kind else []:
                 for x in channel_values(step, f, c, pictures):
-                    real = float(x) * f.slope + f.inter if f.scaled \
-                        else float(x)
-                    if not math.isfinite(real):
-                        continue
-                    b = x + 32768 if kind == 1 else bin_of(real)
-                    counted[b] = counted.get(b, 0) + 1
-                    if real != 0:
-                        nonzero[b] = nonzero.get(b, 0) + 1
+                    b, real = bin_and_value(f, x, kind)
+                    if b is not None:
+                        counted[b] = counted.get(b, 0) + 1
+                        if real != 0:
+                            nonzero[b] = nonzero.get(b, 0) + 1
             numbers = OF_CHANNEL[fields]
             check_histogram(channel.bytes(numbers[2]),
                             counted if split and kind else {}, what)
-            for number, bins, part in (numbers[0], counted, 1), \
-                    (numbers[1], nonzero, 2):
+            parts = [(numbers[0], counted, 1), (numbers[1], nonzero, 2)]
+            if kind and says_of_foreground(dataset):
+                under = foreground_bins(here, c, kind)
+                check_histogram(channel.bytes(13), under if split else {},
+                                what + " foreground")
+                parts.append((12, under, 5))
+            for number, bins, part in parts:
                 pairs = [((b - 32768) * slope + inter if kind == 1
                           else middle(b), bins[b]) for b in sorted(bins)]
                 if kind == 1 and slope < 0:
