@@ -361,26 +361,42 @@ mri_index_want(const mri_index *x, uint64_t rank)
 }
 
 mr_err
-mri_index_rank(const mri_index *x, uint32_t split, uint64_t i, uint64_t *rank,
-               mr_diag *diag)
+mri_index_ranks(const mri_index *x, uint32_t split, uint64_t first, uint32_t n,
+                uint32_t *out, mr_diag *diag)
 {
     const uint8_t *p;
+    uint64_t off;
     mr_err err;
 
-    if (split >= x->splits || i >= x->split_counts[split]) {
+    if (split >= x->splits || n > x->split_counts[split] ||
+        first > x->split_counts[split] - n) {
         return mri_fail(diag, MRI_E_NO_SAMPLE, MR_NOWHERE,
-                        "sample %llu of split %u", (unsigned long long)i,
+                        "sample %llu of split %u", (unsigned long long)first,
                         split);
     }
-    err = body(x, x->split_off[split] + i * 4, 4, &p, diag);
-    if (err == MR_OK) {
-        *rank = mri_get32(p);
-        if (*rank >= x->count) {
-            err = damaged(diag, MRI_INDEX_HEAD + x->split_off[split] + i * 4,
+    off = x->split_off[split] + first * 4;
+    err = body(x, off, (uint64_t)n * 4, &p, diag);
+    for (uint32_t i = 0; err == MR_OK && i < n; i++) {
+        out[i] = mri_get32(p + (size_t)i * 4);
+        if (out[i] >= x->count) {
+            err = damaged(diag, MRI_INDEX_HEAD + off + (uint64_t)i * 4,
                           "a rank beyond the last sample");
         }
     }
     return ended(x, err, diag);
+}
+
+mr_err
+mri_index_rank(const mri_index *x, uint32_t split, uint64_t i, uint64_t *rank,
+               mr_diag *diag)
+{
+    uint32_t one = 0;
+    mr_err err = mri_index_ranks(x, split, i, 1, &one, diag);
+
+    if (err == MR_OK) {
+        *rank = one;
+    }
+    return err;
 }
 
 mr_err

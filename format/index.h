@@ -62,6 +62,10 @@ const uint8_t *mri_index_peek(const mri_index *x, uint64_t rank);
 void mri_index_want(const mri_index *x, uint64_t rank);
 MR_USE_RESULT mr_err mri_index_rank(const mri_index *x, uint32_t split,
                                     uint64_t i, uint64_t *rank, mr_diag *diag);
+/* `n` of them from the `first` on, at least 1: in one go, for millions. */
+MR_USE_RESULT mr_err mri_index_ranks(const mri_index *x, uint32_t split,
+                                     uint64_t first, uint32_t n, uint32_t *out,
+                                     mr_diag *diag);
 /* MR_EARG if the uid is not there. */
 MR_USE_RESULT mr_err mri_index_find(const mri_index *x,
                                     const uint8_t uid[MR_UID_BYTES],

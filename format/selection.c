@@ -9,6 +9,7 @@
  */
 #include <mri/selection.h>
 
+#include "dataset_read.h"
 #include "moments.h"
 
 #include <mri/alloc.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define RANKS 1024u /* at once */
 #define BLOCK_WORDS 8
 #define BLOCK_BITS (64 * BLOCK_WORDS)
 #define SPLITS_MAX 256 /* of a dataset, and of a table of features */
@@ -136,17 +138,18 @@ mri_splits_named(const char *text, const char *const *names, uint32_t count,
 static mr_err
 set_bits(mri_selection *s, uint32_t split, mr_diag *diag)
 {
-    uint64_t n = mr_dataset_split_count(s->ds, split), rank;
+    uint64_t n = mr_dataset_split_count(s->ds, split), i = 0;
+    uint32_t rank[RANKS], here;
+    mr_err err = MR_OK;
 
-    for (uint64_t i = 0; i < n; i++) {
-        mr_err err = mr_dataset_split_at(s->ds, split, i, &rank, diag);
-
-        if (err != MR_OK) {
-            return err;
+    for (; err == MR_OK && i < n; i += here) {
+        here = n - i < RANKS ? (uint32_t)(n - i) : RANKS;
+        err = mri_index_ranks(&s->ds->index, split, i, here, rank, diag);
+        for (uint32_t k = 0; err == MR_OK && k < here; k++) {
+            s->bits[rank[k] / 64] |= (uint64_t)1 << rank[k] % 64;
         }
-        s->bits[rank / 64] |= (uint64_t)1 << rank % 64;
     }
-    return MR_OK;
+    return err;
 }
 
 static mr_err
