@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static mri_store store;
 static char *dir;
@@ -237,6 +239,117 @@ an_object_of_another_store_is_shared(void **state)
     mri_store_close(&other);
 }
 
+static mri_root
+what_is_at(const char *address)
+{
+    mri_store s;
+    mri_root is;
+    mr_diag d = {0};
+
+    assert_ok(mri_store_open(&s, address, &d), &d);
+    assert_ok(mri_store_root(&s, &is, &d), &d);
+    mri_store_close(&s);
+    return is;
+}
+
+static void
+an_address_is_told_by_what_is_there(void **state)
+{
+    mr_diag d = {0};
+
+    (void)state;
+    assert_ok(put("one", "x", MRI_PUT_NEW, &d), &d);
+    assert_int_equal(mkfifo(scratch_path(dir, "pipe"), 0600), 0);
+    assert_int_equal(what_is_at(dir), MRI_ROOT_FOLDER);
+    assert_int_equal(what_is_at(scratch_path(dir, "one")), MRI_ROOT_OBJECT);
+    assert_int_equal(what_is_at(scratch_path(dir, "pipe")), MRI_ROOT_OTHER);
+    assert_int_equal(what_is_at(scratch_path(dir, "no")), MRI_ROOT_NONE);
+    assert_int_equal(what_is_at(scratch_path(dir, "one/in")), MRI_ROOT_NONE);
+}
+
+static void
+a_lone_object_is_one_of_its_folder(void **state)
+{
+    mri_store s;
+    const char *name;
+    mri_bytes b = {0};
+    mr_diag d = {0};
+
+    (void)state;
+    assert_ok(put("one", "x", MRI_PUT_NEW, &d), &d);
+    assert_ok(mri_store_open_at(&s, &name, scratch_path(dir, "one"), &d), &d);
+    assert_string_equal(name, "one");
+    assert_ok(mri_store_load(&s, name, 9, &b, &d), &d);
+    assert_int_equal(b.len, 1);
+    mri_store_close(&s);
+    mri_bytes_release(&b);
+    /* messages say what the user did */
+    assert_ok(mri_store_open_at(&s, &name, "no-such-file", &d), &d);
+    assert_fails(mri_store_load(&s, name, 9, &b, &d), MR_EIO);
+    assert_string_equal(d.path, "no-such-file");
+    mri_store_close(&s);
+}
+
+static bool
+lies_in(const char *inner, const char *outer)
+{
+    mri_store a, b;
+    bool inside;
+    mr_diag d = {0};
+
+    assert_ok(mri_store_open(&a, inner, &d), &d);
+    assert_ok(mri_store_open(&b, outer, &d), &d);
+    assert_ok(mri_store_lies_in(&a, &b, &inside, &d), &d);
+    mri_store_close(&a);
+    mri_store_close(&b);
+    return inside;
+}
+
+static void
+a_store_lies_in_another_by_whatever_name(void **state)
+{
+    mr_diag d = {0};
+
+    (void)state;
+    assert_ok(put("a/b/one", "x", MRI_PUT_NEW, &d), &d);
+    assert_int_equal(symlink("a", scratch_path(dir, "link")), 0);
+    assert_true(lies_in(scratch_path(dir, "a/b/new"), dir));
+    assert_true(lies_in(scratch_path(dir, "link/new"), dir));
+    assert_true(
+        lies_in(scratch_path(dir, "link/b/new"), scratch_path(dir, "a")));
+    assert_true(
+        lies_in(scratch_path(dir, "a/b/new/"), scratch_path(dir, "link/b")));
+    assert_false(lies_in(scratch_path(dir, "new"), scratch_path(dir, "a")));
+    assert_false(lies_in(scratch_path(dir, "a"), scratch_path(dir, "a/b")));
+    assert_false(lies_in(scratch_path(dir, "new"), scratch_path(dir, "no")));
+}
+
+static void
+what_is_held_does_not_end(void **state)
+{
+    mri_hold first, second;
+    bool held;
+    mr_diag d = {0};
+
+    (void)state;
+    assert_ok(put("one", "x", MRI_PUT_NEW, &d), &d);
+    assert_ok(mri_store_hold(&first, &store, "one", &held, &d), &d);
+    assert_true(held);
+    assert_ok(mri_store_hold(&second, &store, "one", &held, &d), &d);
+    assert_true(held); /* many may */
+    assert_false(mri_store_end(&store, "one"));
+    mri_store_let_go(&first);
+    assert_false(mri_store_end(&store, "one"));
+    mri_store_let_go(&second);
+    mri_store_let_go(&second); /* once more does no harm */
+    assert_true(mri_store_end(&store, "one"));
+    assert_false(has("one"));
+    assert_true(mri_store_end(&store, "one")); /* it is gone */
+    assert_ok(mri_store_hold(&first, &store, "one", &held, &d), &d);
+    assert_false(held);
+    mri_store_let_go(&first);
+}
+
 /* Whatever call the system refuses: the old bytes or the new, and no torso. */
 static void
 a_put_that_fails_leaves_the_old_object(void **state)
@@ -273,6 +386,10 @@ main(void)
         WITH(one_writer_holds_the_lock),
         WITH(an_object_of_another_store_is_shared),
         WITH(a_put_that_fails_leaves_the_old_object),
+        WITH(an_address_is_told_by_what_is_there),
+        WITH(a_lone_object_is_one_of_its_folder),
+        WITH(a_store_lies_in_another_by_whatever_name),
+        WITH(what_is_held_does_not_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
