@@ -313,7 +313,9 @@ a_store_lies_in_another_by_whatever_name(void **state)
     (void)state;
     assert_ok(put("a/b/one", "x", MRI_PUT_NEW, &d), &d);
     assert_int_equal(symlink("a", scratch_path(dir, "link")), 0);
+    assert_int_equal(symlink("a/b", scratch_path(dir, "deep")), 0);
     assert_true(lies_in(scratch_path(dir, "a/b/new"), dir));
+    assert_true(lies_in(scratch_path(dir, "deep/new"), scratch_path(dir, "a")));
     assert_true(lies_in(scratch_path(dir, "link/new"), dir));
     assert_true(
         lies_in(scratch_path(dir, "link/b/new"), scratch_path(dir, "a")));
