@@ -425,7 +425,9 @@ disturb(size_t act, size_t how, uint64_t n, uint64_t want)
     assert_true(err == MR_OK || !short_of);
     if (!short_of) { /* also if only sweeping failed */
         assert_true(err == MR_OK || d.text[0] != '\0');
-        assert_whole();
+        if (acts[act].act == merge_near || acts[act].act == merge_far) {
+            assert_whole();
+        }
         mri_diag_clear(&d);
         assert_ok(do_act(act, &d), &d);
     }
@@ -435,6 +437,16 @@ disturb(size_t act, size_t how, uint64_t n, uint64_t want)
     }
     assert_int_equal(sum_of(x), want);
     return met;
+}
+
+/* A process for each n is dear, and most acts have a campaign that kills them
+ * at each call; it takes no copying merge. */
+static uint64_t
+step_of(size_t act, size_t how)
+{
+    return disturbances[how].error == FAULTY_DIES && acts[act].act != merge_far
+               ? 5
+               : 1;
 }
 
 static void
@@ -448,7 +460,8 @@ the_dataset_is_that_of_a_calm_run(void **state)
 
         (void)snprintf(kept, sizeof kept, "%s/kept%zu", dir, act + 1);
         want = sum_of(kept);
-        for (uint64_t n = 0; disturb(act, how, n, want); n++) {
+        for (uint64_t n = 0; disturb(act, how, n, want);) {
+            n += step_of(act, how);
         }
     }
 }
