@@ -20,6 +20,7 @@ void
 cut_must(bool ok, const char *what)
 {
     if (!ok) {
+        (void)fflush(stdout); /* what was found before counts */
         (void)fprintf(stderr, "powercut: %s\n", what);
         abort();
     }

@@ -352,6 +352,18 @@ judge_all(const cut_log *log, uint64_t states, const char *root,
 
 /* ---- killed first ---- */
 
+/* What a killed one left, the next one cannot go on from: no cut is needed. */
+static void
+tell_stuck(job *j, unsigned k, uint64_t n, const char *why)
+{
+    j->c->wrong++;
+    if (told++ < WRONG) {
+        printf("WRONG, killed before call %" PRIu64
+               " (in %s), it does not go on: %s\n",
+               n, cut_steps[k].what, why);
+    }
+}
+
 /*
  * The program is killed before its n-th call of step `k`, and run again; then
  * the power goes. What the killed one had not synced may be lost now, and the
@@ -386,9 +398,12 @@ killed(job *j, unsigned k, uint64_t n, const char *made)
     from = log.count;
     err = died ? cut_steps[k].run(dir, &reused, &diag) : err;
     cut_log_stop();
-    cut_must(err == MR_OK, diag.text);
+    cut_must(err == MR_OK || died, diag.text);
+    if (err != MR_OK) {
+        tell_stuck(j, k, n, diag.text);
+    }
     cut_log_mark(&log, (int)k + 1);
-    for (unsigned i = 0; died && i < 4; i++) {
+    for (unsigned i = 0; err == MR_OK && died && i < 4; i++) {
         size_t prefix =
             i == 0 ? log.count
                    : from + scratch_random(&random) % (log.count - from);
