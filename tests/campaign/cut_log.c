@@ -106,6 +106,22 @@ walk(cut_log *log, const char *path, uint32_t *inode)
     }
 }
 
+/* A file that is there, to the last byte. */
+static void
+add_found(cut_log *log, uint32_t inode, const uint8_t *data, size_t bytes)
+{
+    cut_op *op;
+
+    if (bytes != 0) {
+        op = add_op(log, CUT_WRITE);
+        op->inode = inode;
+        op->bytes = bytes;
+        op->data = grown(NULL, bytes, 1);
+        memcpy(op->data, data, bytes);
+        add_op(log, CUT_SYNC)->inode = inode;
+    }
+}
+
 static uint32_t *
 place_of(int fd)
 {
@@ -198,19 +214,30 @@ log_fsync(int fd)
     return rc;
 }
 
+/* A file from outside the root lay there long before. */
 static int
 log_link(const char *from, const char *to)
 {
     int rc = dead() ? -1 : mri_file_system.link(from, to);
     uint32_t entry, inode, was;
+    mri_bytes b = {0};
 
+    if (rc == 0 && mri_file_load(from, UINT32_MAX, &b, NULL) != MR_OK) {
+        (void)fprintf(stderr, "cut_log: %s cannot be read\n", from);
+        abort();
+    }
     pthread_mutex_lock(&lock);
     (void)walk(now, from, &inode);
     entry = walk(now, to, &was);
     if (rc == 0 && entry != CUT_NONE) {
+        if (inode == CUT_NONE) {
+            inode = add_inode(now, false);
+            add_found(now, inode, b.data, b.len);
+        }
         set_entry(now, entry, inode);
     }
     pthread_mutex_unlock(&lock);
+    mri_bytes_release(&b);
     return rc;
 }
 
@@ -357,21 +384,13 @@ cut_log_found(cut_log *log, const char *path, bool folder, const uint8_t *data,
 {
     char *whole = grown(NULL, strlen(log->root) + strlen(path) + 1, 1);
     uint32_t entry, inode, above;
-    cut_op *op;
 
     (void)sprintf(whole, "%s/%s", log->root, path);
     entry = walk(log, whole, &inode);
     above = log->entries[entry].folder;
     inode = add_inode(log, folder);
     set_entry(log, entry, inode);
-    if (!folder && bytes != 0) {
-        op = add_op(log, CUT_WRITE);
-        op->inode = inode;
-        op->bytes = bytes;
-        op->data = grown(NULL, bytes, 1);
-        memcpy(op->data, data, bytes);
-        add_op(log, CUT_SYNC)->inode = inode;
-    }
+    add_found(log, inode, data, folder ? 0 : bytes);
     add_op(log, CUT_SYNC)->inode = above;
     free(whole);
 }

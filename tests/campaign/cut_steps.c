@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char *cut_sources[2];
+const char *cut_sources[4];
 
 void
 cut_must(bool ok, const char *what)
@@ -58,6 +58,25 @@ second(const char *dir, uint32_t *reused, mr_diag *diag)
 }
 
 static mr_err
+merge(const char *dir, uint32_t *reused, mr_diag *diag)
+{
+    return ingest(dir, cut_sources[2], reused, diag);
+}
+
+static mr_err
+merge_copy(const char *dir, uint32_t *reused, mr_diag *diag)
+{
+    return ingest(dir, cut_sources[3], reused, diag);
+}
+
+static mr_err
+relabel(const char *dir, uint32_t *reused, mr_diag *diag)
+{
+    (void)reused;
+    return act_relabel(dir, "ring/donor0_0.tif", "other", diag);
+}
+
+static mr_err
 withdraw(const char *dir, uint32_t *reused, mr_diag *diag)
 {
     (void)reused;
@@ -97,6 +116,9 @@ const cut_step cut_steps[CUT_STEPS] = {
     {"ingest more", second},
     {"withdraw", withdraw},
     {"rollback", rollback},
+    {"relabel", relabel},
+    {"merge", merge},
+    {"merge, copying", merge_copy},
     {"withdraw again", withdraw},
     {"compact", compact},
     {"withdraw others", withdraw_other},

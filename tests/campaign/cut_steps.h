@@ -19,9 +19,10 @@ typedef struct cut_step {
     mr_err (*run)(const char *dir, uint32_t *reused, mr_diag *diag);
 } cut_step;
 
-enum { CUT_STEPS = 8 };
+enum { CUT_STEPS = 11 };
 extern const cut_step cut_steps[CUT_STEPS];
-extern const char *cut_sources[2]; /* set before the first is run */
+/* Two folders, a dataset beside and one on another file system; set before the first is run. */
+extern const char *cut_sources[4];
 
 /* What lies below a folder now. */
 void cut_scan(cut_state *s, const char *root);

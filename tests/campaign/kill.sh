@@ -35,13 +35,6 @@ strace -f -qq -o trace -e trace=none true 2>log ||
 "$MAKE_INPUT" cells first 12
 "$MAKE_INPUT" cells second 20 # the first 12 are the same
 "$MAKE_INPUT" cells many 240
-# What comes after those of another folder: no sample is in both.
-rest() { # FOLDER OTHER COUNT
-    "$MAKE_INPUT" cells "$1" "$3"
-    (cd "$2" && find . -type f) | while read -r file; do
-        rm "$1/$file"
-    done
-}
 rest other second 32
 rest more many 400
 

@@ -2,7 +2,7 @@
 /*
  * powercut.c - the power goes at any moment of what makes generations.
  *
- *     powercut FIRST SECOND STATES [NOTES]     run by powercut.sh
+ *     powercut FIRST SECOND NEAR FAR STATES [NOTES]     run by powercut.sh
  *
  * FIRST and SECOND are folders of cells, the second with those of the first.
  * A dataset is made of them and changed, one command after the other, and all
@@ -467,20 +467,22 @@ main(int argc, char **argv)
     uint64_t states, wrong;
     cut_log log;
 
-    if (argc < 4) {
-        (void)fprintf(stderr, "usage: powercut FIRST SECOND STATES [NOTES]\n");
+    if (argc < 6) {
+        (void)fprintf(stderr, "usage: powercut FIRST SECOND NEAR FAR STATES "
+                              "[NOTES]\n");
         return 2;
     }
-    cut_sources[0] = argv[1];
-    cut_sources[1] = argv[2];
+    for (int i = 0; i < 4; i++) {
+        cut_sources[i] = argv[i + 1];
+    }
     seed = s != NULL ? strtoull(s, NULL, 10) : 1;
     made = scratch_make();
     cut = scratch_make();
     record(&log, made);
     prove_record(&log);
     empty(made);
-    states = strtoull(argv[3], NULL, 10);
-    judge_all(&log, states, cut, argc > 4 ? argv[4] : NULL);
+    states = strtoull(argv[5], NULL, 10);
+    judge_all(&log, states, cut, argc > 6 ? argv[6] : NULL);
     wrong = print_counts();
     wrong += judge_killed(states < 10000 ? 47 : 1, made, cut);
     printf("\nSeed %" PRIu64 ".\n", seed);

@@ -18,37 +18,48 @@ export SEED
 touch "$notes" "$notes.fs"
 "$MAKE_INPUT" cells first 12
 "$MAKE_INPUT" cells second 20 # the first 12 are the same
-
-# A file system without a disk, where there is one: the model syncs for nothing.
-memory=$(mktemp -d /dev/shm/millrace.XXXXXX 2>/dev/null || mktemp -d)
-trap 'end_all; put_away; rm -rf "$scratch" "$memory"' EXIT
-mounted=
-put_away() {
-    [ -z "$mounted" ] || umount "$mounted" 2>/dev/null || :
-}
-[ "$states" = 0 ] ||
-    TMPDIR=$memory "$POWERCUT" first second "$states" "$notes" ||
-    fail "the model finds a state that is not sound"
-[ "$cuts" != 0 ] || exit 0
-
-# ---- real file systems ----
+rest near second 32
+"$MAKE_INPUT" cells before 32
+rest far before 40
 
 ingest() { # SOURCE DATASET
     "$MILLRACE" ingest "$1" -o "$2" -j 1 -q --group '{group}_*' \
         --shard-size 70k
 }
+ingest near near.mr >/dev/null
+ingest far far.mr >/dev/null
+
+# A file system without a disk, where there is one: the model syncs for nothing.
+memory=$(mktemp -d /dev/shm/millrace.XXXXXX 2>/dev/null || mktemp -d)
+trap 'end_all; put_away; rm -rf "$scratch" "$memory"' EXIT
+cp -a near.mr "$memory/" # shards are linked from it, and copied from the other
+mounted=
+put_away() {
+    [ -z "$mounted" ] || umount "$mounted" 2>/dev/null || :
+}
+[ "$states" = 0 ] ||
+    TMPDIR=$memory "$POWERCUT" first second \
+    "$memory/near.mr" far.mr "$states" "$notes" ||
+    fail "the model finds a state that is not sound"
+[ "$cuts" != 0 ] || exit 0
+
+# ---- real file systems ----
+
 act() { # GENERATION DATASET
     case $1 in
     1) ingest first "$2" ;;
     2) ingest second "$2" ;;
-    3 | 5) "$MILLRACE" withdraw "$2" --group donor1 -q ;;
+    3 | 8) "$MILLRACE" withdraw "$2" --group donor1 -q ;;
     4) "$MILLRACE" rollback "$2@2" -q ;;
-    6) "$MILLRACE" compact "$2" -q ;;
-    7) "$MILLRACE" withdraw "$2" --group donor2 -q ;;
-    8) "$MILLRACE" compact "$2" --purge -q ;;
+    5) "$MILLRACE" relabel "$2" ring/donor0_0.tif --class other -q ;;
+    6) ingest "$(dirname "$2")/near.mr" "$2" ;;
+    7) ingest far.mr "$2" ;;
+    9) "$MILLRACE" compact "$2" -q ;;
+    10) "$MILLRACE" withdraw "$2" --group donor2 -q ;;
+    11) "$MILLRACE" compact "$2" --purge -q ;;
     esac
 }
-last=8
+last=11
 for k in $(seq $last); do # as it is after each of them
     [ "$k" = 1 ] || cp -a "calm.$((k - 1))" "calm.$k"
     act "$k" "calm.$k" >/dev/null
@@ -131,6 +142,7 @@ real() { # KIND SIZE MKFS...
         return 0
     }
     mounted=$PWD/$kind
+    cp -a near.mr "$kind/"
     began=$(date +%s%N)
     echo 0 >acked
     all_of_them "$kind/x.mr"
@@ -181,8 +193,9 @@ for kind in $kinds; do
 done
 echo
 echo '| shut down after | nothing | ingest | ingest more | withdraw' \
-    '| rollback | withdraw | compact | withdraw | compact --purge | wrong |'
-echo '|---|---|---|---|---|---|---|---|---|---|---|'
+    '| rollback | relabel | merge | merge, copying | withdraw | compact | withdraw' \
+    '| compact --purge | wrong |'
+echo '|---|---|---|---|---|---|---|---|---|---|---|---|---|---|'
 for kind in $kinds; do
     row "$kind"
 done

@@ -40,6 +40,19 @@ act_rollback(const char *dir, unsigned generation, mr_diag *diag)
 }
 
 static inline mr_err
+act_relabel(const char *dir, const char *key, const char *class_name,
+            mr_diag *diag)
+{
+    const mri_relabel_row row = {.key = key, .class_name = class_name};
+    const mri_relabel_options o = {.dataset = dir, .rows = &row, .count = 1};
+    mri_relabel_report report;
+    mr_err err = mri_dataset_relabel(&o, &report, diag);
+
+    mri_relabel_report_release(&report);
+    return err;
+}
+
+static inline mr_err
 act_compact(const char *dir, bool purge, mr_diag *diag)
 {
     const mri_compact_options o = {

@@ -35,6 +35,13 @@ dataset() { # KIND NAME COUNT
     "$MILLRACE" ingest "$2" -o "$2.mr" -q --group '{group}_*' >/dev/null ||
         fail "cannot ingest $2"
 }
+# A folder of what comes after the files of another: no sample is in both.
+rest() { # FOLDER OTHER COUNT
+    "$MAKE_INPUT" cells "$1" "$3"
+    (cd "$2" && find . -type f) | while read -r file; do
+        rm "$1/$file"
+    done
+}
 
 # ---- processes beside the script ----
 
