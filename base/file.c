@@ -70,6 +70,10 @@ mri_file_open(int *fd, const char *path, int flags, mode_t mode, mr_diag *diag)
 {
     int got;
 
+    /* Of a pipe, open would wait for a writer. Files do not know the flag. */
+    if ((flags & (O_ACCMODE | O_DIRECTORY)) == O_RDONLY) {
+        flags |= O_NONBLOCK;
+    }
     *fd = -1;
     do {
         got = ops->open(path, flags | O_CLOEXEC, mode);
@@ -177,6 +181,13 @@ mri_file_size(int fd, const char *path, uint64_t *size, mr_diag *diag)
     if (S_ISDIR(st.st_mode)) { /* the disk is not to blame */
         errno = EISDIR;
         return fail_os(diag, MRI_E_OPEN, path, MR_NOWHERE, "cannot open");
+    }
+    if (S_ISFIFO(st.st_mode)) { /* it has no size, which would be 0 here */
+        mr_err err =
+            mri_fail(diag, MRI_E_OPEN, MR_NOWHERE, "a pipe, not a file");
+
+        mri_diag_in(diag, path);
+        return err;
     }
     *size = (uint64_t)st.st_size;
     return MR_OK;

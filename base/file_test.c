@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <mri/alloc.h>
+#include <mri/error.h>
 #include <mri/file.h>
 
 #include <errno.h>
@@ -7,7 +8,9 @@
 #include <fcntl.h>
 #include <mr_test.h>
 #include <scratch.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char *dir;
@@ -54,6 +57,23 @@ what_was_put_is_there(void **state)
     assert_ok(mri_file_put(path, "new!", 4, MRI_PUT_REPLACE, &d), &d);
     expect_content(path, "new!");
     assert_int_equal(scratch_entries(dir), 1);
+}
+
+/* Neither waits for somebody who writes, nor is taken for an empty file. */
+static void
+a_folder_and_a_pipe_are_no_files(void **state)
+{
+    const char *path = scratch_path(dir, "pipe");
+    mri_bytes b = {0};
+    mr_diag d = {0}, e = {0};
+
+    (void)state;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_fails(mri_file_load(path, 1 << 20, &b, &d), MR_EIO);
+    assert_string_equal(d.text, "a pipe, not a file");
+    assert_int_equal(remove(path), 0);
+    assert_fails(mri_file_load(dir, 1 << 20, &b, &e), MR_EIO);
+    assert_int_equal(e.code, MRI_E_OPEN);
 }
 
 /* As on exFAT: nothing can be linked. */
@@ -229,6 +249,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(what_was_put_is_there),
+        T(a_folder_and_a_pipe_are_no_files),
         T(a_name_is_exclusive_also_where_a_file_has_only_one),
         T(a_put_that_fails_anywhere_leaves_the_old_and_no_litter),
         T(short_transfers_are_gone_on_with),

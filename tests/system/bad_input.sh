@@ -251,6 +251,11 @@ bad 2 E0506 "data.pipeline: crop: 9000x9000 does not fit" train wrong.yaml \
 rm wrong.yaml
 bad 5 E0201 "plain: cannot open: Is a directory" batch good.mr --pipeline plain
 bad 5 E0201 "plain: cannot open: Is a directory" eval knn plain
+mkfifo pipe.yaml
+bad 5 E0201 "pipe.yaml: a pipe, not a file" batch good.mr --pipeline pipe.yaml
+bad 5 E0201 "pipe.yaml: a pipe, not a file" train pipe.yaml good.mr -o new
+bad 5 E0201 "pipe.yaml: a pipe, not a file" eval knn pipe.yaml
+rm pipe.yaml
 bad 5 E0201 "two[?]lines.mr: cannot open" inspect "two
 lines.mr"
 bad 3 E0320 "plain: no dataset" withdraw plain --group donor1
