@@ -704,7 +704,7 @@ text_facts(const view *v)
                      mri_text_plural(facts.leaks, "sample"));
     }
     if (facts.joined != 0) {
-        (void)printf("\n  joined    %s that share pixels with another",
+        (void)printf("\n  joined    %s with pixels of another",
                      mri_text_plural(facts.joined, "group"));
     }
     (void)printf("\n  shards    %u, %s stored of %s decoded", facts.shards,

@@ -202,8 +202,8 @@ load_recipe(run_config *c, const char *recipe, mr_diag *diag)
         const char *near = mri_nearest(recipe, built_in, MRI_COUNT(built_in));
 
         return mri_fail(diag, MRI_E_VALUE, MR_NOWHERE,
-                        "no recipe '%.80s'%s: dino, or a YAML file", recipe,
-                        near != NULL ? "; did you mean 'dino'?" : "");
+                        "no recipe '%.80s'%s; there is dino, or a YAML file",
+                        recipe, near != NULL ? "; did you mean 'dino'?" : "");
     }
     err = mri_conf_load(&c->recipe, recipe, diag);
     if (err == MR_OK && c->recipe->kind != MRI_CONF_MAP) {
