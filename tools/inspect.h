@@ -19,8 +19,8 @@ typedef struct mri_inspect {
 } mri_inspect;
 
 mr_err mri_inspect_dataset(const mri_inspect *in, mr_diag *diag);
-/* Moments and percentiles; j NULL: a table. */
-void mri_inspect_stats(const mr_dataset *ds, mri_json *j);
+/* Moments, percentiles and measures; j NULL: as tables. */
+mr_err mri_inspect_stats(const mr_dataset *ds, mri_json *j, mr_diag *diag);
 /* What differs between two datasets or generations. */
 mr_err mri_inspect_diff(const mri_inspect *in, const char *a, const char *b,
                         mr_diag *diag);

@@ -737,7 +737,7 @@ show(view *v, mr_diag *diag)
         err = show_sample(v, diag);
     }
     if (err == MR_OK && in->stats) {
-        mri_inspect_stats(v->ds, v->in->cli->json ? &v->j : NULL);
+        err = mri_inspect_stats(v->ds, in->cli->json ? &v->j : NULL, diag);
     }
     if (err == MR_OK && in->splits) {
         err = show_splits(v, diag);
