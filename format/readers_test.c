@@ -170,8 +170,8 @@ write_on(void)
 typedef struct reader {
     mr_dataset *ds; /* NULL: opens the latest anew for each pass */
     atomic_bool *end;
-    atomic_uint passes;
-    uint64_t wrong, errors;
+    atomic_uint passes, errors;
+    uint64_t wrong;
     mr_diag why; /* the first error */
 } reader;
 
