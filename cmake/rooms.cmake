@@ -170,7 +170,7 @@ function(mr_test room file lib)
   target_compile_options(${exe} PRIVATE ${MR_WARNINGS})
   target_link_libraries(${exe} PRIVATE ${lib} test_support)
   add_test(NAME ${room}/${stem} COMMAND ${exe})
-  set_tests_properties(${room}/${stem} PROPERTIES TIMEOUT 300
+  set_tests_properties(${room}/${stem} PROPERTIES TIMEOUT 600
     SKIP_RETURN_CODE 77 LABELS unit)
 endfunction()
 
