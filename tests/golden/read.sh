@@ -20,4 +20,4 @@ fi
 export PYTHONDONTWRITEBYTECODE=1
 "$python" "$here/make_future.py" "$scratch/future.mr"
 "$python" "$here/../parity/read_shards.py" \
-    "$here/set.txt" "$here/pictures" "$scratch" "$MILLRACE"
+    "$here/set.txt" "$here/pictures" "$scratch" "$MILLRACE" --today
