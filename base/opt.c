@@ -302,8 +302,11 @@ short_options(int argc, char **argv, int *i, mri_opt *opts, mr_diag *diag)
             o++;
         }
         if (o->kind == MRI_OPT_END) {
-            return mri_fail(diag, MRI_E_OPTION, MR_NOWHERE,
-                            "unknown option '-%c' in '%s'", *p, arg);
+            bool alone = arg[2] == '\0';
+
+            return mri_fail(
+                diag, MRI_E_OPTION, MR_NOWHERE, "unknown option '-%c'%s%s%s",
+                *p, alone ? "" : " in '", alone ? "" : arg, alone ? "" : "'");
         }
         if (o->kind == MRI_OPT_FLAG || value_is_optional(o)) {
             mr_err err = store(o, o->kind == MRI_OPT_FLAG ? "true" : "", diag);

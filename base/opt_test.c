@@ -81,6 +81,7 @@ wrong_lines_are_refused_with_a_reason(void **state)
         {"--coun 3", "did you mean '--count'"},
         {"--xyzzyx", "unknown option '--xyzzyx'"},
         {"-z", "unknown option '-z'"},
+        {"-qz", "unknown option '-z' in '-qz'"},
         {"--count", "needs a value (N)"},
         {"-n", "needs a value (N)"},
         {"--count -3", "expected a whole number"},
@@ -103,6 +104,18 @@ wrong_lines_are_refused_with_a_reason(void **state)
         }
         mri_texts_release(&rest);
     }
+}
+
+static void
+one_letter_alone_is_named_once(void **state)
+{
+    mri_texts rest = {0};
+    mr_diag d = {0};
+
+    (void)state;
+    assert_fails(parse("-z", &rest, &d), MR_EARG);
+    assert_string_equal(d.text, "unknown option '-z'");
+    mri_texts_release(&rest);
 }
 
 static void
@@ -146,6 +159,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_and_arguments_may_stand_in_any_order),
         cmocka_unit_test(wrong_lines_are_refused_with_a_reason),
+        cmocka_unit_test(one_letter_alone_is_named_once),
         cmocka_unit_test(help_and_man_page_name_every_option),
         cmocka_unit_test(the_nearest_word_is_found_or_none),
     };
